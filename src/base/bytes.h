@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * base/bytes.h - little-endian numbers in byte arrays of any alignment.
+ *
+ * Written with shifts, so that the byte order of the machine plays no part; gcc and clang turn each into one load or
+ * store where the machine is little-endian and into one with a byte swap where it is not.
+ */
+#ifndef TP_BASE_BYTES_H
+#define TP_BASE_BYTES_H
+
+#include <stdint.h>
+
+static inline uint16_t tp_load_le16(const void *p)
+{
+	const uint8_t *b = p;
+
+	return (uint16_t)(b[0] | b[1] << 8);
+}
+
+static inline uint32_t tp_load_le32(const void *p)
+{
+	const uint8_t *b = p;
+
+	return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+static inline uint64_t tp_load_le64(const void *p)
+{
+	const uint8_t *b = p;
+
+	return (uint64_t)tp_load_le32(b) | (uint64_t)tp_load_le32(b + 4) << 32;
+}
+
+static inline void tp_store_le16(void *p, uint16_t v)
+{
+	uint8_t *b = p;
+
+	b[0] = (uint8_t)v;
+	b[1] = (uint8_t)(v >> 8);
+}
+
+static inline void tp_store_le32(void *p, uint32_t v)
+{
+	uint8_t *b = p;
+
+	b[0] = (uint8_t)v;
+	b[1] = (uint8_t)(v >> 8);
+	b[2] = (uint8_t)(v >> 16);
+	b[3] = (uint8_t)(v >> 24);
+}
+
+static inline void tp_store_le64(void *p, uint64_t v)
+{
+	uint8_t *b = p;
+
+	tp_store_le32(b, (uint32_t)v);
+	tp_store_le32(b + 4, (uint32_t)(v >> 32));
+}
+
+#endif

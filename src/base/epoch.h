@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * base/epoch.h - when memory that readers may still look at can be used again.
+ *
+ * Readers announce themselves in a slot while they look at shared objects. A writer first unlinks an object, so that
+ * nobody new can find it, then takes a stamp, and uses the memory again when every announced reader came later than
+ * the stamp. Nobody waits: the writer asks now and then.
+ *
+ * After K. Fraser, "Practical lock-freedom", University of Cambridge, UCAM-CL-TR-579 (2004), section 5.2.3, with slots
+ * claimed for each visit in place of registered threads.
+ *
+ * Why it is right: the unlinking store, the writer's look at a slot, the reader's announcement and its load of the
+ * link are all sequentially consistent. If the writer sees the slot idle, the announcement comes after its look, hence
+ * after the unlinking, and the reader finds nothing. Links to such objects must therefore be loaded and cleared with
+ * memory_order_seq_cst.
+ */
+#ifndef TP_BASE_EPOCH_H
+#define TP_BASE_EPOCH_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define TP_EPOCH_NR_SLOTS 64u /* more visits than this at once do without a slot */
+
+struct tp_epoch_slot {
+	alignas(64) _Atomic uint64_t epoch; /* 0: idle */
+	_Atomic uint64_t work; /* for the owner's statistics: no other thread is likely to touch this line */
+};
+
+struct tp_epochs {
+	_Atomic uint64_t current; /* starts at 1 */
+	struct tp_epoch_slot slots[TP_EPOCH_NR_SLOTS];
+};
+
+void tp_epoch_init(struct tp_epochs *epochs);
+
+/* Announces the calling thread. NULL when all slots are taken: then it must not look at shared objects. */
+struct tp_epoch_slot *tp_epoch_enter(struct tp_epochs *epochs);
+void tp_epoch_leave(struct tp_epoch_slot *slot);
+
+/* The stamp for objects unlinked before this call. */
+uint64_t tp_epoch_stamp(struct tp_epochs *epochs);
+
+/* Objects with a stamp lower than this can be used again. */
+uint64_t tp_epoch_safe(struct tp_epochs *epochs);
+
+#endif
