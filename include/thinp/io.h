@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** @file
+ *  @brief The device under a store: one small interface, back-ends for memory and files, or a table of the caller's.
+ *
+ *  A device is an array of 4096-byte blocks. All work is handed over in *batches*: arrays of operations that may be
+ *  carried out in any order, except that a FLUSH is a barrier. Two operations on one block between two flushes, or in
+ *  batches of two threads, may therefore come in either order. A batch returns when all of it is done. Every handle may
+ *  be used by several threads at once.
+ */
+#ifndef THINP_IO_H
+#define THINP_IO_H
+
+#include <thinp/allocator.h>
+#include <thinp/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What an operation does. */
+enum thinp_io_kind {
+	THINP_IO_READ = 1,    /**< fill the buffer from the device */
+	THINP_IO_WRITE = 2,   /**< bring the buffer to the device; durable only after a FLUSH */
+	THINP_IO_DISCARD = 3, /**< the content is not needed any more; what it reads as afterwards is not defined */
+	THINP_IO_FLUSH = 4,   /**< barrier: all writes before it, in this or earlier batches, become durable */
+};
+
+/** One operation of a batch. */
+struct thinp_io_op {
+	uint32_t kind;       /**< one of ::thinp_io_kind */
+	int32_t result;      /**< set by the call: 0 or one of ::thinp_err */
+	thinp_block_t block; /**< first block; ignored by FLUSH */
+	uint64_t nr_blocks;  /**< number of blocks, at least 1; ignored by FLUSH */
+	void *buffer;        /**< nr_blocks * 4096 bytes aligned to 4096; only READ changes them; else ignored */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_io_op) == 32, "published layout, version 1");
+
+/** A back-end: the functions behind a device. All are called from several threads at once.
+ *
+ *  Each returns 0, one of ::thinp_err, or a negative errno (which is translated). The library has already checked
+ *  ranges, alignment and read-only state when batch() is called.
+ */
+struct thinp_io_backend {
+	size_t size;      /**< sizeof(struct thinp_io_backend), set by the caller */
+	const char *name; /**< for messages, for example "file"; static text; NULL: "device" */
+	/** Tell the device's size in blocks. Asked before every batch, so it should be quick. */
+	int (*get_size)(void *ctx, uint64_t *nr_blocks);
+	/** Carry out a batch (of at least one operation) and set the `result` of every operation, as this function returns:
+	 *  0, a code or a negative errno. Operations between two FLUSHes may run in any order. When one has failed, the next
+	 *  FLUSH and all behind it must not be carried out, and get #THINP_ECANCELED; when a FLUSH itself has failed, all
+	 *  behind it. Returns 0 or the first failure in the order of the array. */
+	int (*batch)(void *ctx, struct thinp_io_op *ops, size_t nr_ops);
+	/** Change the size. New blocks read as zeros. NULL: the device cannot change its size. */
+	int (*resize)(void *ctx, uint64_t nr_blocks);
+	/** Release everything. NULL: nothing to release. */
+	void (*close)(void *ctx);
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_io_backend) == 48, "published layout, version 1");
+
+struct thinp_io; /* opaque: defined in src/io */
+
+#define THINP_IO_READ_ONLY 1u /**< flag: refuse WRITE, DISCARD and changes of size with #THINP_EROFS */
+#define THINP_IO_CREATE    2u /**< flag of files: create the file when it does not exist */
+
+/** Whether a file is read and written past the page cache (O_DIRECT). */
+enum thinp_io_direct {
+	THINP_IO_DIRECT_AUTO = 0, /**< direct when opened for writing, where the file system can */
+	THINP_IO_DIRECT_ON = 1,   /**< direct, or the open fails with #THINP_ENOTSUP */
+	THINP_IO_DIRECT_OFF = 2,  /**< through the page cache */
+};
+
+/** How to open a device. */
+struct thinp_io_opts {
+	size_t size;        /**< sizeof(struct thinp_io_opts), set by the caller */
+	uint32_t flags;     /**< THINP_IO_READ_ONLY, THINP_IO_CREATE */
+	uint32_t direct;    /**< one of ::thinp_io_direct; files only */
+	uint64_t nr_blocks; /**< memory: the size; file: at least this size, grown when smaller; 0: as it is */
+	uint64_t grow_step; /**< files: grow by multiples of this many blocks, from its size on; 0: exactly as asked */
+	const struct thinp_allocator *allocator; /**< NULL: libc; must outlive the handle */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_io_opts) == 40, "published layout, version 1");
+
+/** Make a device of the caller's own functions.
+ *
+ *  @param backend   the table; copied
+ *  @param ctx       handed to every function of the table; owned by the device from now on, which gives it to close()
+ *  @param opts      NULL: defaults. THINP_IO_READ_ONLY and the allocator are used
+ *  @param[out] io   the device
+ *  @retval 0              done
+ *  @retval THINP_EINVAL   the table lacks get_size or batch, or flags contradict each other
+ *  @retval THINP_ENOTSUP  the table or the options ask for something newer than this library
+ *  @retval THINP_ENOMEM   no memory; @p ctx still belongs to the caller, as after every failure
+ */
+THINP_API int thinp_io_create(const struct thinp_io_backend *backend, void *ctx, const struct thinp_io_opts *opts,
+			      struct thinp_io **io);
+
+/** Make a device that lives in memory and is zero at first.
+ *
+ *  Memory is taken for blocks when they are first written, so that a write can fail with #THINP_ENOMEM, and given back
+ *  when they are discarded. There is no volatile cache: a write is durable at once. Threads that use one block at the
+ *  same time see the one or the other content of it, never a mixture.
+ *
+ *  @param opts      the size in `nr_blocks`, flags, allocator; NULL: no blocks, to be resized
+ *  @param[out] io   the device
+ *  @retval 0              done
+ *  @retval THINP_ENOMEM   no memory
+ *  @retval THINP_ERANGE   `nr_blocks` is beyond the limit
+ *  @retval THINP_ENOTSUP  the options ask for something newer than this library
+ */
+THINP_API int thinp_io_open_memory(const struct thinp_io_opts *opts, struct thinp_io **io);
+
+/** Open a file (or, for reading, a block device) as a device.
+ *
+ *  The file is locked while it is open (an open file description lock): shared for readers, exclusive for a writer. It
+ *  is closed on exec, and a handle carried over a fork refuses to work; the child may close it, which leaves the
+ *  parent's handle and lock alone. A tail shorter than a block is not used, and reads as zeros when the file grows over
+ *  it.
+ *
+ *  Blocks that the file grows by have room on the file system before the growth succeeds. A file created here is
+ *  durable, its name included, when the call returns, and is removed again when the call fails.
+ *
+ *  @param path      the file
+ *  @param opts      NULL: existing file, for writing
+ *  @param[out] io   the device
+ *  @retval 0              done
+ *  @retval THINP_ENOENT   no such file
+ *  @retval THINP_EACCES   the system refuses
+ *  @retval THINP_EROFS    the file system is read-only, or a file opened for reading would have to grow
+ *  @retval THINP_EBUSY    somebody has it open in a way that excludes this one, or removed it in this moment
+ *  @retval THINP_EINVAL   no path, or flags that contradict each other
+ *  @retval THINP_ERANGE   `nr_blocks` is beyond the limit
+ *  @retval THINP_ENOTSUP  neither file nor block device, a block device for writing, direct access demanded where
+ *                         there is none, or options that ask for something newer than this library
+ *  @retval THINP_ENOSPC   no room to grow the file to `nr_blocks`
+ *  @retval THINP_EIO      the system failed otherwise; see thinp_error_last()
+ *  @retval THINP_ENOMEM   no memory
+ */
+THINP_API int thinp_io_open_file(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io);
+
+/** Close a device. Nothing is flushed: what was not flushed before may be lost.
+ *
+ *  @param io  the device; NULL is allowed. No other thread may use it any more
+ */
+THINP_API void thinp_io_close(struct thinp_io *io);
+
+/** The size in blocks.
+ *
+ *  @param io              the device
+ *  @param[out] nr_blocks  its size
+ *  @retval 0              done
+ *  @retval THINP_EFORKED  the handle belongs to the parent process
+ *  @retval THINP_EIO      the device failed
+ */
+THINP_API int thinp_io_size(struct thinp_io *io, uint64_t *nr_blocks);
+
+/** Is the device read-only?
+ *
+ *  @param io  the device
+ *  @return true when writes are refused
+ */
+THINP_API bool thinp_io_is_read_only(const struct thinp_io *io);
+
+/** The name of the back-end, for messages.
+ *
+ *  @param io  the device
+ *  @return text that lives as long as the device
+ */
+THINP_API const char *thinp_io_backend_name(const struct thinp_io *io);
+
+/** Carry out a batch of operations.
+ *
+ *  The whole batch is checked before anything is done: when one operation is not valid, every other gets
+ *  #THINP_ECANCELED. An error is told once, in the `result` of its operation, and the first one in the order of the
+ *  array also as return value. When the device fails without saying where, every operation bears its failure.
+ *  After a failed operation the next FLUSH and all that follows it is not carried out and gets #THINP_ECANCELED; after
+ *  a failed FLUSH, all that follows it. What a failed operation left behind, on the device or in its buffer, is not
+ *  defined. After a failed FLUSH that holds for every write since the last FLUSH that succeeded: write them again.
+ *
+ *  @param io      the device
+ *  @param ops     the operations; their results are filled in
+ *  @param nr_ops  how many; 0 is allowed
+ *  @retval 0             all done
+ *  @retval THINP_ERANGE  blocks beyond the end of the device; nothing was done
+ *  @retval THINP_EINVAL  unknown kind, no blocks, or a buffer that is not aligned; nothing was done
+ *  @retval THINP_EROFS   a change of a read-only device; nothing was done
+ *  @retval THINP_EFORKED the handle belongs to the parent process; nothing was done
+ *  @retval THINP_EIO     the device failed; the operations' results tell which
+ *  @retval THINP_ENOSPC  no room for a write
+ *  @retval THINP_ENOMEM  no memory for a write to a device in memory
+ */
+THINP_API int thinp_io_batch(struct thinp_io *io, struct thinp_io_op *ops, size_t nr_ops);
+
+/** Read neighbouring blocks: a batch of one operation.
+ *
+ *  @param io         the device
+ *  @param block      first block
+ *  @param nr_blocks  how many
+ *  @param buffer     @p nr_blocks * 4096 bytes, aligned to 4096
+ *  @return as thinp_io_batch()
+ */
+THINP_API int thinp_io_read(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, void *buffer);
+
+/** Write neighbouring blocks: a batch of one operation. Durable after thinp_io_flush().
+ *
+ *  @param io         the device
+ *  @param block      first block
+ *  @param nr_blocks  how many
+ *  @param buffer     @p nr_blocks * 4096 bytes, aligned to 4096
+ *  @return as thinp_io_batch()
+ */
+THINP_API int thinp_io_write(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, const void *buffer);
+
+/** Make all completed writes durable: a batch of one operation.
+ *
+ *  @param io  the device
+ *  @return as thinp_io_batch()
+ */
+THINP_API int thinp_io_flush(struct thinp_io *io);
+
+/** Change the size of a device. New blocks read as zeros; blocks cut off are gone.
+ *
+ *  Not to be called while a batch is under way. When it has failed, ask thinp_io_size().
+ *
+ *  @param io         the device
+ *  @param nr_blocks  the new size; a file with a growth step may become larger
+ *  @retval 0              done
+ *  @retval THINP_EROFS    the device is read-only
+ *  @retval THINP_ENOTSUP  the device cannot change its size
+ *  @retval THINP_ERANGE   the size is beyond the limit
+ *  @retval THINP_ENOSPC   no room
+ *  @retval THINP_EFORKED  the handle belongs to the parent process
+ *  @retval THINP_EIO      the device failed
+ *  @retval THINP_ENOMEM   no memory
+ */
+THINP_API int thinp_io_resize(struct thinp_io *io, uint64_t nr_blocks);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * io/backend.c - what the back-ends of this room share: options, and the order of a batch.
+ */
+#include "io/backend.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/opts.h"
+
+#include <inttypes.h>
+
+#define KNOWN_FLAGS (THINP_IO_READ_ONLY | THINP_IO_CREATE)
+
+static int check_opts(const struct thinp_io_opts *opts)
+{
+	if (opts->flags & ~KNOWN_FLAGS)
+		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "unknown flags 0x%x for a device",
+			       (unsigned int)opts->flags);
+	if (opts->direct > THINP_IO_DIRECT_OFF)
+		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "unknown value %u for `direct`",
+			       (unsigned int)opts->direct);
+	if ((opts->flags & KNOWN_FLAGS) == KNOWN_FLAGS)
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "a device cannot be created and be read-only");
+	if (opts->nr_blocks > TP_IO_MAX_BLOCKS)
+		return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "a device of %" PRIu64 " blocks is beyond the limit",
+			       opts->nr_blocks);
+	return 0;
+}
+
+int tp_io_opts_take(struct thinp_io_opts *dst, struct thinp_allocator *allocator, const struct thinp_io_opts *src)
+{
+	int r = tp_opts_take(dst, sizeof(*dst), src);
+
+	if (!r)
+		r = check_opts(dst);
+	if (!r)
+		r = tp_allocator_take(allocator, dst->allocator);
+	return r;
+}
+
+void tp_io_set_results(struct thinp_io_op *ops, size_t nr_ops, int result)
+{
+	for (size_t i = 0; i < nr_ops; i++)
+		ops[i].result = result;
+}
+
+struct thinp_io_op *tp_io_first_failure(struct thinp_io_op *ops, size_t nr_ops)
+{
+	struct thinp_io_op *cancelled = NULL;
+
+	for (size_t i = 0; i < nr_ops; i++) {
+		if (ops[i].result && ops[i].result != THINP_ECANCELED)
+			return &ops[i];
+		if (ops[i].result && !cancelled)
+			cancelled = &ops[i];
+	}
+	return cancelled;
+}
+
+static size_t find_flush(const struct thinp_io_op *ops, size_t begin, size_t nr_ops)
+{
+	while (begin < nr_ops && ops[begin].kind != THINP_IO_FLUSH)
+		begin++;
+	return begin;
+}
+
+int tp_io_in_order(const struct tp_io_steps *steps, void *ctx, struct thinp_io_op *ops, size_t nr_ops)
+{
+	const struct thinp_io_op *failure = NULL;
+	size_t at = 0;
+
+	while (at < nr_ops && !failure) {
+		size_t flush = find_flush(ops, at, nr_ops);
+
+		steps->transfer(ctx, ops + at, flush - at);
+		failure = tp_io_first_failure(ops + at, flush - at);
+		at = flush;
+		if (at < nr_ops && !failure) {
+			ops[at].result = steps->flush(ctx);
+			failure = ops[at].result ? &ops[at] : NULL;
+			at++;
+		}
+	}
+	tp_io_set_results(ops + at, nr_ops - at, THINP_ECANCELED);
+	return failure ? failure->result : 0;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * io/sparse.c - an array of blocks of which only those in use take memory.
+ *
+ *   height 2:   root --> node of 512 --> node of 512 --> block of 4096 bytes
+ *
+ * Invariants
+ *   1. Nodes are published with a compare-and-swap and stay until tp_sparse_cut(), so a thread can go down without a
+ *      lock while others add nodes.
+ *   2. The last pointer on the way, to the block itself, belongs to whoever is the block's only caller.
+ *   3. No allocation is larger than a block (4096 bytes; nodes have that size too on 64-bit machines).
+ */
+#include "io/sparse.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+#include <stdalign.h>
+
+enum { BITS = 9, FANOUT = 1 << BITS };
+
+typedef _Atomic(void *) slot_t;
+
+struct node {
+	slot_t slots[FANOUT];
+};
+
+/* Blocks that a tree with this many levels of nodes reaches. At most 2^54, for the device size limit of 2^51. */
+static uint64_t reach_of(unsigned int height)
+{
+	return (uint64_t)1 << (BITS * height);
+}
+
+void tp_sparse_init(struct tp_sparse *sparse, const struct thinp_allocator *allocator)
+{
+	sparse->allocator = allocator;
+	atomic_init(&sparse->root, NULL);
+	sparse->height = 0;
+}
+
+/* Puts a node above the root, which becomes its first child. An empty tree just becomes higher. */
+static int raise_root(struct tp_sparse *sparse)
+{
+	void *old = atomic_load_explicit(&sparse->root, memory_order_relaxed);
+	struct node *node;
+
+	if (old) {
+		node = tp_alloc_zeroed(sparse->allocator, 1, sizeof(*node));
+		if (!node)
+			return THINP_ENOMEM;
+		atomic_init(&node->slots[0], old);
+		atomic_store_explicit(&sparse->root, node, memory_order_release);
+	}
+	sparse->height++;
+	return 0;
+}
+
+int tp_sparse_reach(struct tp_sparse *sparse, uint64_t nr_blocks)
+{
+	int r = 0;
+
+	/* a tree that is higher than needed is as good as before, so a failure half-way needs no way back */
+	while (!r && reach_of(sparse->height) < nr_blocks)
+		r = raise_root(sparse);
+	return r;
+}
+
+/* Releases what lies from block `keep` on below a slot that covers the blocks from `first` on. */
+static void cut_below(struct tp_sparse *sparse, slot_t *slot, unsigned int height, uint64_t first, uint64_t keep)
+{
+	void *below = atomic_load_explicit(slot, memory_order_acquire);
+	struct node *node = below;
+
+	if (!below || first + reach_of(height) <= keep)
+		return;
+	for (unsigned int i = 0; height && i < FANOUT; i++)
+		cut_below(sparse, &node->slots[i], height - 1, first + i * reach_of(height - 1), keep);
+	if (first < keep)
+		return;
+	tp_free(sparse->allocator, below, height ? sizeof(*node) : THINP_BLOCK_SIZE);
+	atomic_store_explicit(slot, NULL, memory_order_release);
+}
+
+void tp_sparse_cut(struct tp_sparse *sparse, uint64_t nr_blocks)
+{
+	cut_below(sparse, &sparse->root, sparse->height, 0, nr_blocks);
+}
+
+/* Another thread may be doing the same: then the first one's node counts, and ours goes back. */
+static struct node *publish_node(struct tp_sparse *sparse, slot_t *slot)
+{
+	struct node *node = tp_alloc_zeroed(sparse->allocator, 1, sizeof(*node));
+	void *there = NULL;
+
+	if (!node ||
+	    atomic_compare_exchange_strong_explicit(slot, &there, node, memory_order_acq_rel, memory_order_acquire))
+		return node;
+	tp_free(sparse->allocator, node, sizeof(*node));
+	return there;
+}
+
+/* The slot of a block. NULL when a node on the way is missing and is not wanted, or there is no memory for it. */
+static slot_t *find_slot(struct tp_sparse *sparse, thinp_block_t block, bool make)
+{
+	slot_t *slot = &sparse->root;
+
+	for (unsigned int height = sparse->height; height; height--) {
+		struct node *node = atomic_load_explicit(slot, memory_order_acquire);
+
+		if (!node && make)
+			node = publish_node(sparse, slot);
+		if (!node)
+			return NULL;
+		slot = &node->slots[block >> (BITS * (height - 1)) & (FANOUT - 1)];
+	}
+	return slot;
+}
+
+uint8_t *tp_sparse_find(struct tp_sparse *sparse, thinp_block_t block)
+{
+	slot_t *slot = find_slot(sparse, block, false);
+
+	return slot ? atomic_load_explicit(slot, memory_order_relaxed) : NULL;
+}
+
+uint8_t *tp_sparse_make(struct tp_sparse *sparse, thinp_block_t block)
+{
+	slot_t *slot = find_slot(sparse, block, true);
+	void *data;
+
+	if (!slot)
+		return NULL;
+	data = atomic_load_explicit(slot, memory_order_relaxed);
+	if (!data) {
+		data = tp_alloc_aligned(sparse->allocator, THINP_BLOCK_SIZE, alignof(max_align_t));
+		atomic_store_explicit(slot, data, memory_order_relaxed);
+	}
+	return data;
+}
+
+void tp_sparse_drop(struct tp_sparse *sparse, thinp_block_t block)
+{
+	slot_t *slot = find_slot(sparse, block, false);
+
+	if (!slot)
+		return;
+	tp_free(sparse->allocator, atomic_load_explicit(slot, memory_order_relaxed), THINP_BLOCK_SIZE);
+	atomic_store_explicit(slot, NULL, memory_order_relaxed);
+}
