@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * block/reader.c - readers and their sections.
+ *
+ * Within a section the thread is announced in an epoch slot, so that buffers it finds cannot be used again under its
+ * eyes. To fetch a block it leaves the epoch, does the I/O, holds the result by a pin, and enters again: no epoch is
+ * held across I/O. Without a slot (more sections at once than there are slots) every block is fetched and pinned.
+ */
+#include "base/alloc.h"
+#include "base/error.h"
+#include "block/manager.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+int thinp_reader_create(struct thinp_bm *bm, uint64_t nr_blocks, struct thinp_reader **out)
+{
+	struct thinp_reader *reader;
+	uint64_t device_blocks;
+	int r = thinp_io_size(bm->cache.io, &device_blocks);
+
+	if (r)
+		return r;
+	reader = tp_alloc_zeroed(&bm->cache.allocator, 1, sizeof(*reader));
+	if (!reader)
+		return THINP_ENOMEM;
+	reader->bm = bm;
+	reader->nr_blocks = nr_blocks && nr_blocks < device_blocks ? nr_blocks : device_blocks;
+	*out = reader;
+	return 0;
+}
+
+void thinp_reader_destroy(struct thinp_reader *reader)
+{
+	if (reader)
+		tp_free(&reader->bm->cache.allocator, reader, sizeof(*reader));
+}
+
+uint64_t thinp_reader_nr_blocks(const struct thinp_reader *reader)
+{
+	return reader->nr_blocks;
+}
+
+void thinp_read_begin(struct thinp_reader *reader, struct thinp_read_section *section)
+{
+	section->reader = reader;
+	section->slot = tp_epoch_enter(&reader->bm->cache.epochs);
+	section->held = NULL;
+	section->hits = 0;
+}
+
+static void drop_held(struct thinp_read_section *section)
+{
+	if (section->held)
+		tp_cache_unpin(&section->reader->bm->cache, section->held);
+	section->held = NULL;
+}
+
+static void leave(struct thinp_read_section *section)
+{
+	struct tp_cache *cache = &section->reader->bm->cache;
+	struct tp_epoch_slot *slot = section->slot;
+
+	if (section->hits)
+		atomic_fetch_add_explicit(slot ? &slot->work : &cache->counters.slotless_hits, section->hits,
+					  memory_order_relaxed);
+	section->hits = 0;
+	if (slot)
+		tp_epoch_leave(slot);
+	section->slot = NULL;
+}
+
+void thinp_read_end(struct thinp_read_section *section)
+{
+	drop_held(section);
+	leave(section);
+}
+
+const void *thinp_read_peek(struct thinp_read_section *section, thinp_block_t block,
+			    const struct thinp_block_type *type)
+{
+	struct thinp_reader *reader = section->reader;
+	struct tp_buffer *buffer;
+
+	if (!section->slot || block >= reader->nr_blocks)
+		return NULL;
+	buffer = tp_cache_find(&reader->bm->cache, block, type);
+	if (!buffer)
+		return NULL;
+	section->hits++;
+	return buffer->data;
+}
+
+static int fetch(struct thinp_read_section *section, thinp_block_t block, const struct thinp_block_type *type,
+		 const void **data)
+{
+	struct tp_cache *cache = &section->reader->bm->cache;
+	struct tp_buffer *buffer;
+	int r;
+
+	leave(section);
+	drop_held(section);
+	r = tp_cache_fetch(cache, block, type, &buffer);
+	section->slot = tp_epoch_enter(&cache->epochs);
+	if (r)
+		return r;
+	section->held = buffer;
+	*data = buffer->data;
+	return 0;
+}
+
+int thinp_read_block(struct thinp_read_section *section, thinp_block_t block, const struct thinp_block_type *type,
+		     const void **data)
+{
+	const void *cached = thinp_read_peek(section, block, type);
+
+	if (cached) {
+		drop_held(section);
+		*data = cached;
+		return 0;
+	}
+	if (block >= section->reader->nr_blocks)
+		return tp_fail(THINP_ECORRUPT, block,
+			       "%s beyond the end of the metadata, %" PRIu64 " blocks", type->name,
+			       section->reader->nr_blocks);
+	return fetch(section, block, type, data);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	thinp_block_t x = *(const thinp_block_t *)a;
+	thinp_block_t y = *(const thinp_block_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Sorted pieces of this size are enough for neighbours to be read together. */
+#define PIECE 256u
+
+void thinp_reader_prefetch(struct thinp_reader *reader, const struct thinp_block_type *type,
+			   const thinp_block_t *blocks, size_t nr_blocks)
+{
+	struct tp_cache *cache = &reader->bm->cache;
+	size_t left = cache->limit / 4;
+	thinp_block_t piece[PIECE];
+
+	while (nr_blocks && left) {
+		size_t nr_taken = nr_blocks < PIECE ? nr_blocks : PIECE;
+		size_t nr = 0;
+
+		for (size_t i = 0; i < nr_taken && nr < left; i++)
+			if (blocks[i] < reader->nr_blocks)
+				piece[nr++] = blocks[i];
+		qsort(piece, nr, sizeof(piece[0]), by_number);
+		tp_cache_prefetch(cache, piece, nr, type);
+		blocks += nr_taken;
+		nr_blocks -= nr_taken;
+		left -= nr;
+	}
+}
