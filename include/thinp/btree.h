@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** @file
+ *  @brief B+ trees: 64-bit keys, values of one fixed size. Reading.
+ *
+ *  A tree is the block number of its root, not an object. It is read through a reader; nothing here changes a block.
+ *
+ *  Trees can be *nested*: the values of a tree of the first level are the roots of trees of the second level, and so
+ *  on; the trees of the last level hold the payload. A nested tree of n levels is used like one ordered map whose keys
+ *  are tuples of n numbers, compared from the left. Wherever a function takes `keys`, it takes nr_levels numbers.
+ *
+ *  No reserved keys: all numbers from 0 to 2^64-1 are ordinary ones. That is why ranges are given by their first and
+ *  last key here, and not half-open.
+ *
+ *  Damage is answered with #THINP_ECORRUPT, and thinp_error_last() names block and reason. Cycles, wrong depths, keys
+ *  outside of what the parent promises and nodes of another kind of tree are damage. Time is bounded by the number of
+ *  blocks, memory is constant.
+ *
+ *  Any number of threads may read one tree at once. A cursor belongs to one thread at a time.
+ */
+#ifndef THINP_BTREE_H
+#define THINP_BTREE_H
+
+#include <thinp/block.h>
+#include <thinp/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define THINP_BTREE_MAX_LEVELS 4  /**< most levels of a nested tree */
+#define THINP_BTREE_MAX_DEPTH  15 /**< most nodes on the way from a root to a leaf of one level */
+
+/** What kind of tree it is. */
+struct thinp_btree_type {
+	size_t size;         /**< sizeof(struct thinp_btree_type), set by the caller */
+	uint32_t nr_levels;  /**< 1 for a plain tree, at most #THINP_BTREE_MAX_LEVELS */
+	uint32_t value_size; /**< bytes of a value in the last level; those of the levels above are 8 bytes */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_btree_type) == 16, "published layout, version 1");
+
+/** Neighbouring entries of one leaf, as they stand on the disk. Valid during the callback. */
+struct thinp_btree_span {
+	size_t size;            /**< sizeof(struct thinp_btree_span), set by the library */
+	const uint64_t *prefix; /**< keys of the upper levels, nr_levels - 1 of them */
+	const void *keys_le;    /**< nr_entries keys, 64 bits little-endian, ascending */
+	const void *values_le;  /**< nr_entries values in on-disk form */
+	uint32_t nr_entries;    /**< at least 1 */
+	uint32_t value_size;    /**< bytes of a value */
+	thinp_block_t block;    /**< the leaf they are from */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_btree_span) == 48, "published layout, version 1");
+
+/** Receives the entries of a tree in order, a leaf at a time. May call the library.
+ *
+ *  @param ctx   the caller's own pointer
+ *  @param span  the entries
+ *  @return 0 to go on; anything else ends the walk, which returns it
+ */
+typedef int (*thinp_btree_span_fn)(void *ctx, const struct thinp_btree_span *span);
+
+struct thinp_btree_cursor; /* opaque: defined in src/btree */
+
+/** Find the value of a key.
+ *
+ *  @param reader         where to read
+ *  @param type           what the tree is; borrowed for the call
+ *  @param root           the tree
+ *  @param keys           one key for each level
+ *  @param[out] value_le  the value in on-disk form; NULL: only tell whether there is one
+ *  @retval 0               found
+ *  @retval THINP_ENODATA   no such key
+ *  @retval THINP_ECORRUPT  a node failed its check
+ *  @retval THINP_EINVAL    the type is not one a tree can have
+ *  @retval THINP_EIO       the device failed
+ *  @retval THINP_ENOMEM    no memory
+ */
+THINP_API int thinp_btree_lookup(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+				 const uint64_t *keys, void *value_le);
+
+/** Find the values of many keys at once: their ways down the tree are gone together, so that one waits for memory
+ *  or the device while the others go on.
+ *
+ *  @param reader          where to read
+ *  @param type            what the tree is; borrowed for the call
+ *  @param root            the tree
+ *  @param keys            nr_keys times nr_levels keys, in any order
+ *  @param nr_keys         how many
+ *  @param[out] values_le  nr_keys values; those of keys not found are left alone; NULL: only tell whether there is one
+ *  @param[out] results    nr_keys results: for each key what thinp_btree_lookup() would have returned
+ *  @return 0 when every result is 0 or #THINP_ENODATA, else the first of the others
+ */
+THINP_API int thinp_btree_lookup_many(struct thinp_reader *reader, const struct thinp_btree_type *type,
+				      thinp_block_t root, const uint64_t *keys, size_t nr_keys, void *values_le,
+				      int32_t *results);
+
+/** Find the first entry whose key is the given one or a larger one.
+ *
+ *  @param reader           where to read
+ *  @param type             what the tree is; borrowed for the call
+ *  @param root             the tree
+ *  @param keys             where to begin
+ *  @param[out] found_keys  the key found, may be the same array as @p keys
+ *  @param[out] value_le    its value; NULL is allowed
+ *  @retval 0              found
+ *  @retval THINP_ENODATA  no such entry; other errors as thinp_btree_lookup()
+ */
+THINP_API int thinp_btree_lookup_ge(struct thinp_reader *reader, const struct thinp_btree_type *type,
+				    thinp_block_t root, const uint64_t *keys, uint64_t *found_keys, void *value_le);
+
+/** Find the first entry.
+ *
+ *  @param reader         where to read
+ *  @param type           what the tree is; borrowed for the call
+ *  @param root           the tree
+ *  @param[out] keys      its key
+ *  @param[out] value_le  its value; NULL is allowed
+ *  @retval 0              found
+ *  @retval THINP_ENODATA  the tree is empty; other errors as thinp_btree_lookup()
+ */
+THINP_API int thinp_btree_first(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+				uint64_t *keys, void *value_le);
+
+/** Find the last entry.
+ *
+ *  @param reader         where to read
+ *  @param type           what the tree is; borrowed for the call
+ *  @param root           the tree
+ *  @param[out] keys      its key
+ *  @param[out] value_le  its value; NULL is allowed
+ *  @retval 0              found
+ *  @retval THINP_ENODATA  the tree is empty; other errors as thinp_btree_lookup()
+ */
+THINP_API int thinp_btree_last(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+			       uint64_t *keys, void *value_le);
+
+/** Visit all entries in order, a leaf at a time. Nodes are fetched ahead.
+ *
+ *  @param reader  where to read
+ *  @param type    what the tree is; borrowed for the call
+ *  @param root    the tree
+ *  @param fn      receives the entries
+ *  @param ctx     handed to @p fn
+ *  @return 0 at the end, what @p fn returned if not 0, or an error as thinp_btree_lookup()
+ */
+THINP_API int thinp_btree_walk(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+			       thinp_btree_span_fn fn, void *ctx);
+
+/** Visit the entries from a first to a last key, both included.
+ *
+ *  @param reader      where to read
+ *  @param type        what the tree is; borrowed for the call
+ *  @param root        the tree
+ *  @param first_keys  where to begin; need not be in the tree
+ *  @param last_keys   where to end; need not be in the tree
+ *  @param fn          receives the entries
+ *  @param ctx         handed to @p fn
+ *  @return as thinp_btree_walk()
+ */
+THINP_API int thinp_btree_walk_range(struct thinp_reader *reader, const struct thinp_btree_type *type,
+				     thinp_block_t root, const uint64_t *first_keys, const uint64_t *last_keys,
+				     thinp_btree_span_fn fn, void *ctx);
+
+/** Make a cursor. It stands nowhere until it is moved.
+ *
+ *  A cursor keeps a copy of the leaf it stands in and pins nothing.
+ *
+ *  @param reader       where to read; must outlive the cursor
+ *  @param type         what the tree is; copied
+ *  @param root         the tree
+ *  @param[out] cursor  the cursor
+ *  @retval 0              done
+ *  @retval THINP_ENOMEM   no memory
+ *  @retval THINP_EINVAL   the type is not one a tree can have
+ */
+THINP_API int thinp_btree_cursor_create(struct thinp_reader *reader, const struct thinp_btree_type *type,
+					thinp_block_t root, struct thinp_btree_cursor **cursor);
+
+/** Release a cursor.
+ *
+ *  @param cursor  the cursor; NULL is allowed
+ */
+THINP_API void thinp_btree_cursor_destroy(struct thinp_btree_cursor *cursor);
+
+/** Move to the first entry whose key is the given one or a larger one.
+ *
+ *  @param cursor  the cursor
+ *  @param keys    where to go
+ *  @retval 0              the cursor stands on an entry
+ *  @retval THINP_ENODATA  there is none; the cursor stands behind the last entry. Other errors as
+ *                         thinp_btree_lookup(), after which the cursor stands nowhere
+ */
+THINP_API int thinp_btree_cursor_seek(struct thinp_btree_cursor *cursor, const uint64_t *keys);
+
+/** Move to the first entry.
+ *
+ *  @param cursor  the cursor
+ *  @return as thinp_btree_cursor_seek()
+ */
+THINP_API int thinp_btree_cursor_first(struct thinp_btree_cursor *cursor);
+
+/** Move to the last entry.
+ *
+ *  @param cursor  the cursor
+ *  @return as thinp_btree_cursor_seek(); #THINP_ENODATA: the cursor stands before the first entry
+ */
+THINP_API int thinp_btree_cursor_last(struct thinp_btree_cursor *cursor);
+
+/** Move to the next entry. From nowhere and from before the first entry, that is the first one.
+ *
+ *  @param cursor  the cursor
+ *  @return as thinp_btree_cursor_seek()
+ */
+THINP_API int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor);
+
+/** Move to the entry before. From nowhere and from behind the last entry, that is the last one.
+ *
+ *  @param cursor  the cursor
+ *  @return as thinp_btree_cursor_last()
+ */
+THINP_API int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor);
+
+/** Copy out the entry that the cursor stands on.
+ *
+ *  @param cursor         the cursor
+ *  @param[out] keys      its key; NULL is allowed
+ *  @param[out] value_le  its value; NULL is allowed
+ *  @retval 0              done
+ *  @retval THINP_ENODATA  the cursor stands on no entry
+ */
+THINP_API int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/cursor.c - one entry at a time, both ways.
+ */
+#include "base/alloc.h"
+#include "block/manager.h"
+#include "btree/path.h"
+
+#include <string.h>
+
+enum place { NOWHERE, BEFORE_FIRST, ON_ENTRY, BEHIND_LAST };
+
+struct thinp_btree_cursor {
+	enum place place;
+	uint32_t index; /* in the leaf of the path */
+	struct tp_path path;
+};
+
+int thinp_btree_cursor_create(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
+			      struct thinp_btree_cursor **out)
+{
+	struct thinp_btree_cursor *cursor;
+	struct thinp_btree_type type;
+	int r = tp_btree_type_take(&type, user_type);
+
+	if (r)
+		return r;
+	cursor = tp_alloc_aligned(tp_reader_allocator(reader), sizeof(*cursor), alignof(struct thinp_btree_cursor));
+	if (!cursor)
+		return THINP_ENOMEM;
+	tp_path_init(&cursor->path, reader, &type, root);
+	cursor->place = NOWHERE;
+	*out = cursor;
+	return 0;
+}
+
+void thinp_btree_cursor_destroy(struct thinp_btree_cursor *cursor)
+{
+	if (cursor)
+		tp_free(tp_reader_allocator(cursor->path.reader), cursor, sizeof(*cursor));
+}
+
+static int arrive(struct thinp_btree_cursor *cursor, int r, enum place at_end)
+{
+	cursor->place = !r ? ON_ENTRY : r == THINP_ENODATA ? at_end : NOWHERE;
+	return r == THINP_ENODATA ? tp_fail(r, THINP_NO_BLOCK, "no more entries") : r;
+}
+
+/* Leaves may be empty, and the place sought may be behind the last entry of one. */
+static int settle_forward(struct thinp_btree_cursor *cursor, int r)
+{
+	while (!r && cursor->index >= cursor->path.nr_entries) {
+		r = tp_path_next_leaf(&cursor->path);
+		cursor->index = 0;
+	}
+	return arrive(cursor, r, BEHIND_LAST);
+}
+
+static int settle_backward(struct thinp_btree_cursor *cursor, int r)
+{
+	while (!r && !cursor->path.nr_entries)
+		r = tp_path_prev_leaf(&cursor->path);
+	if (!r)
+		cursor->index = cursor->path.nr_entries - 1;
+	return arrive(cursor, r, BEFORE_FIRST);
+}
+
+int thinp_btree_cursor_seek(struct thinp_btree_cursor *cursor, const uint64_t *keys)
+{
+	return settle_forward(cursor, tp_path_seek(&cursor->path, keys, &cursor->index));
+}
+
+int thinp_btree_cursor_first(struct thinp_btree_cursor *cursor)
+{
+	cursor->index = 0;
+	return settle_forward(cursor, tp_path_first(&cursor->path));
+}
+
+int thinp_btree_cursor_last(struct thinp_btree_cursor *cursor)
+{
+	return settle_backward(cursor, tp_path_last(&cursor->path));
+}
+
+int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
+{
+	if (cursor->place == BEHIND_LAST)
+		return arrive(cursor, THINP_ENODATA, BEHIND_LAST);
+	if (cursor->place != ON_ENTRY)
+		return thinp_btree_cursor_first(cursor);
+	cursor->index++;
+	return settle_forward(cursor, 0);
+}
+
+int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
+{
+	if (cursor->place == BEFORE_FIRST)
+		return arrive(cursor, THINP_ENODATA, BEFORE_FIRST);
+	if (cursor->place != ON_ENTRY)
+		return thinp_btree_cursor_last(cursor);
+	if (!cursor->index)
+		return settle_backward(cursor, tp_path_prev_leaf(&cursor->path));
+	cursor->index--;
+	return 0;
+}
+
+int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le)
+{
+	const struct tp_path *path = &cursor->path;
+	uint32_t nr_upper = path->type.nr_levels - 1;
+
+	if (cursor->place != ON_ENTRY)
+		return tp_fail(THINP_ENODATA, THINP_NO_BLOCK, "the cursor stands on no entry");
+	if (keys) {
+		memcpy(keys, path->keys, nr_upper * sizeof(*keys));
+		keys[nr_upper] = tp_node_key(path->leaf, cursor->index);
+	}
+	if (value_le)
+		memcpy(value_le, tp_node_values(path->leaf) + (size_t)cursor->index * path->type.value_size,
+		       path->type.value_size);
+	return 0;
+}
+
+/* One look-up is a cursor that lives for one move. */
+static int look(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
+		int (*move)(struct thinp_btree_cursor *cursor, const uint64_t *keys), const uint64_t *keys,
+		uint64_t *found_keys, void *value_le)
+{
+	struct thinp_btree_cursor cursor;
+	struct thinp_btree_type type;
+	int r = tp_btree_type_take(&type, user_type);
+
+	if (r)
+		return r;
+	cursor.place = NOWHERE;
+	tp_path_init(&cursor.path, reader, &type, root);
+	r = move(&cursor, keys);
+	return r ? r : thinp_btree_cursor_get(&cursor, found_keys, value_le);
+}
+
+static int move_first(struct thinp_btree_cursor *cursor, const uint64_t *keys)
+{
+	(void)keys;
+	return thinp_btree_cursor_first(cursor);
+}
+
+static int move_last(struct thinp_btree_cursor *cursor, const uint64_t *keys)
+{
+	(void)keys;
+	return thinp_btree_cursor_last(cursor);
+}
+
+int thinp_btree_lookup_ge(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+			  const uint64_t *keys, uint64_t *found_keys, void *value_le)
+{
+	return look(reader, type, root, thinp_btree_cursor_seek, keys, found_keys, value_le);
+}
+
+int thinp_btree_first(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+		      uint64_t *keys, void *value_le)
+{
+	return look(reader, type, root, move_first, NULL, keys, value_le);
+}
+
+int thinp_btree_last(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+		     uint64_t *keys, void *value_le)
+{
+	return look(reader, type, root, move_last, NULL, keys, value_le);
+}

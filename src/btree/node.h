@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/node.h - searching a node, and what every reader of nodes has to check.
+ */
+#ifndef TP_BTREE_NODE_H
+#define TP_BTREE_NODE_H
+
+#include "base/error.h"
+#include "format/node.h"
+
+#include <thinp/btree.h>
+
+/* Number of keys that are not larger than key. Branch-free: the compiler makes a conditional move of the choice. */
+static inline uint32_t tp_node_upper_bound(const void *node, uint64_t key)
+{
+	uint32_t n = tp_node_nr_entries(node);
+	uint32_t base = 0;
+
+	if (!n)
+		return 0;
+	while (n > 1) {
+		uint32_t half = n / 2;
+
+		base = tp_node_key(node, base + half) <= key ? base + half : base;
+		n -= half;
+	}
+	return base + (tp_node_key(node, base) <= key);
+}
+
+/* Number of keys that are smaller than key. */
+static inline uint32_t tp_node_lower_bound(const void *node, uint64_t key)
+{
+	return key ? tp_node_upper_bound(node, key - 1) : 0;
+}
+
+/* Finds a key in a leaf. Runs of keys without a gap are common, and there the place can be computed. */
+static inline bool tp_node_find(const void *node, uint64_t key, uint32_t *index)
+{
+	uint32_t nr = tp_node_nr_entries(node);
+	uint64_t guess;
+	uint32_t behind;
+
+	if (!nr)
+		return false;
+	guess = key - tp_node_key(node, 0);
+	if (guess < nr && tp_node_key(node, (uint32_t)guess) == key) {
+		*index = (uint32_t)guess;
+		return true;
+	}
+	behind = tp_node_upper_bound(node, key);
+	*index = behind - 1;
+	return behind && tp_node_key(node, behind - 1) == key;
+}
+
+/* Bytes of a value in leaves of a level (0: the top one). */
+static inline uint32_t tp_btree_value_size(const struct thinp_btree_type *type, uint32_t level)
+{
+	return level + 1 == type->nr_levels ? type->value_size : 8;
+}
+
+/* Reads the caller's type of any version; refuses one that no tree can have. */
+int tp_btree_type_take(struct thinp_btree_type *dst, const struct thinp_btree_type *src);
+
+/* A child as its parent promises it. */
+struct tp_btree_child {
+	thinp_block_t parent; /* THINP_NO_BLOCK for a root */
+	thinp_block_t block;
+	uint64_t first; /* no key of the child is smaller */
+	uint32_t level;
+	uint32_t depth; /* 0 for the root of its level */
+};
+
+/* Reads a node within a section and checks what its parent promises of its beginning, its depth and its value size. */
+int tp_btree_read_node(struct thinp_read_section *section, const struct thinp_btree_type *type,
+		       const struct tp_btree_child *child, const void **node);
+
+/* The same for a node that has already been found. */
+int tp_btree_check_node(const struct thinp_btree_type *type, const struct tp_btree_child *child, const void *node);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/path.c - moving along the leaves of a tree.
+ *
+ * What makes every walk end: each node's keys must lie in the range that its parent leaves to it. These ranges do not
+ * overlap, so a node that has keys can be met in one place only; a circle or a shared child shows itself as a key out
+ * of range. The bound on depth catches what has no keys.
+ */
+#include "btree/path.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Where to go at each node of a descent. */
+enum aim { AIM_FIRST, AIM_LAST, AIM_KEYS };
+
+void tp_path_init(struct tp_path *path, struct thinp_reader *reader, const struct thinp_btree_type *type,
+		  thinp_block_t root)
+{
+	path->reader = reader;
+	path->type = *type;
+	path->root = root;
+	path->prefetch = false;
+	path->nr_frames = 0;
+	path->nr_entries = 0;
+}
+
+static bool is_last_level(const struct tp_path *path, uint32_t level)
+{
+	return level + 1 == path->type.nr_levels;
+}
+
+/* The last key must be in range, and all leaves of a tree must be at one depth. The first key has been looked at. */
+static int check_range_and_depth(struct tp_path *path, const struct tp_btree_child *at, uint64_t last, const void *node)
+{
+	uint32_t nr = tp_node_nr_entries(node);
+	uint32_t *leaf_depth = &path->leaf_depth[at->level];
+
+	if (nr && tp_node_key(node, nr - 1) > last)
+		return tp_fail(THINP_ECORRUPT, at->block,
+			       "btree node: ends with key %" PRIu64 ", but its parent %" PRIu64
+			       " leaves it none behind %" PRIu64,
+			       tp_node_key(node, nr - 1), at->parent, last);
+	if (!tp_node_is_leaf(node))
+		return 0;
+	if (*leaf_depth && *leaf_depth != at->depth + 1)
+		return tp_fail(THINP_ECORRUPT, at->block,
+			       "btree node: a leaf at depth %u of a tree with leaves at depth %u", at->depth, *leaf_depth - 1);
+	*leaf_depth = at->depth + 1;
+	return 0;
+}
+
+/* Which entry of a node to go on with. *exact: all keys so far were met exactly, so that keys decide. */
+static uint32_t choose(const struct tp_path *path, const void *node, uint32_t level, enum aim aim, const uint64_t *keys,
+		       bool *exact)
+{
+	uint32_t nr = tp_node_nr_entries(node);
+	uint32_t index;
+
+	if (aim == AIM_LAST)
+		return nr ? nr - 1 : 0;
+	if (aim == AIM_FIRST || !*exact)
+		return 0;
+	if (!tp_node_is_leaf(node)) {
+		index = tp_node_upper_bound(node, keys[level]);
+		return index ? index - 1 : 0;
+	}
+	index = tp_node_lower_bound(node, keys[level]);
+	if (!is_last_level(path, level))
+		*exact = index < nr && tp_node_key(node, index) == keys[level];
+	return index;
+}
+
+/* The child that a frame's index stands for. */
+static struct tp_btree_child child_of(const struct tp_path_frame *frame, const void *node, uint64_t *last)
+{
+	struct tp_btree_child child = {.parent = frame->at.block, .block = tp_node_value64(node, frame->index)};
+
+	if (tp_node_is_leaf(node)) {
+		child.level = frame->at.level + 1;
+		*last = UINT64_MAX;
+		return child;
+	}
+	child.first = tp_node_key(node, frame->index);
+	child.level = frame->at.level;
+	child.depth = frame->at.depth + 1;
+	*last = frame->index + 1 < frame->nr_entries ? tp_node_key(node, frame->index + 1) - 1 : frame->last;
+	return child;
+}
+
+/* Addresses of the children to fetch ahead, from the frame's index on. */
+static size_t children_ahead(struct tp_path_frame *frame, const void *node, thinp_block_t *blocks)
+{
+	size_t nr = 0;
+
+	for (uint32_t i = frame->index; i < frame->nr_entries && nr < TP_PATH_PREFETCH; i++)
+		blocks[nr++] = tp_node_value64(node, i);
+	frame->fetched_until = frame->index + (uint32_t)nr;
+	return nr;
+}
+
+/* Goes from a frame to the child at its index. With prefetch on, the children that follow are fetched with it. */
+static void go_to_child(struct tp_path *path, struct tp_path_frame *frame, const void *node,
+			struct tp_btree_child *child, uint64_t *last, struct thinp_read_section *section)
+{
+	thinp_block_t blocks[TP_PATH_PREFETCH];
+	size_t nr_ahead = 0;
+
+	*child = child_of(frame, node, last);
+	if (tp_node_is_leaf(node))
+		path->keys[frame->at.level] = tp_node_key(node, frame->index);
+	if (child->depth == 0)
+		path->leaf_depth[child->level] = 0;
+	if (path->prefetch && frame->index >= frame->fetched_until)
+		nr_ahead = children_ahead(frame, node, blocks);
+	if (nr_ahead > 1) {
+		thinp_read_end(section);
+		thinp_reader_prefetch(path->reader, thinp_block_type_node(), blocks, nr_ahead);
+		thinp_read_begin(path->reader, section);
+	}
+}
+
+static void arrive(struct tp_path *path, const struct tp_btree_child *at, const void *node)
+{
+	path->leaf_at = *at;
+	path->nr_entries = tp_node_nr_entries(node);
+	memcpy(path->leaf, node, THINP_BLOCK_SIZE);
+}
+
+/* Goes down from a node to a leaf of the last level. Ends with THINP_ENODATA, the path ending in the node above, when
+ * it comes to a leaf of an upper level that has no entry to go on with. */
+static int descend(struct tp_path *path, struct tp_btree_child at, uint64_t last, enum aim aim, const uint64_t *keys,
+		   uint32_t *index, struct thinp_read_section *section)
+{
+	bool exact = aim == AIM_KEYS;
+
+	for (;;) {
+		struct tp_path_frame *frame = &path->frames[path->nr_frames];
+		const void *node;
+		int r = tp_btree_read_node(section, &path->type, &at, &node);
+
+		if (!r)
+			r = check_range_and_depth(path, &at, last, node);
+		if (r)
+			return r;
+		*index = choose(path, node, at.level, aim, keys, &exact);
+		if (tp_node_is_leaf(node) && is_last_level(path, at.level)) {
+			arrive(path, &at, node);
+			return 0;
+		}
+		if (*index >= tp_node_nr_entries(node))
+			return THINP_ENODATA;
+		*frame = (struct tp_path_frame){
+			.at = at, .last = last, .index = *index, .nr_entries = tp_node_nr_entries(node)};
+		path->nr_frames++;
+		go_to_child(path, frame, node, &at, &last, section);
+	}
+}
+
+/* Goes to the neighbour of the child that the path last went to: up as far as needed, one step aside, down. */
+static int step(struct tp_path *path, bool forward, struct thinp_read_section *section)
+{
+	size_t top = path->nr_frames;
+
+	for (;;) {
+		struct tp_path_frame *frame;
+		struct tp_btree_child child;
+		const void *node;
+		uint64_t last;
+		uint32_t index;
+		int r;
+
+		while (top && (forward ? path->frames[top - 1].index + 1 >= path->frames[top - 1].nr_entries
+				       : path->frames[top - 1].index == 0))
+			top--;
+		if (!top)
+			return THINP_ENODATA;
+		frame = &path->frames[top - 1];
+		r = tp_btree_read_node(section, &path->type, &frame->at, &node);
+		if (r)
+			return r;
+		if (forward)
+			frame->index++;
+		else
+			frame->index--;
+		path->nr_frames = top;
+		go_to_child(path, frame, node, &child, &last, section);
+		r = descend(path, child, last, forward ? AIM_FIRST : AIM_LAST, NULL, &index, section);
+		if (r != THINP_ENODATA)
+			return r;
+		top = path->nr_frames; /* an upper level without entries: on to its neighbour */
+	}
+}
+
+static int go_to_neighbour(struct tp_path *path, bool forward)
+{
+	struct thinp_read_section section;
+	int r;
+
+	thinp_read_begin(path->reader, &section);
+	r = step(path, forward, &section);
+	thinp_read_end(&section);
+	return r;
+}
+
+int tp_path_next_leaf(struct tp_path *path)
+{
+	return go_to_neighbour(path, true);
+}
+
+int tp_path_prev_leaf(struct tp_path *path)
+{
+	return go_to_neighbour(path, false);
+}
+
+static int start(struct tp_path *path, enum aim aim, const uint64_t *keys, uint32_t *index)
+{
+	struct tp_btree_child root = {.parent = THINP_NO_BLOCK, .block = path->root};
+	struct thinp_read_section section;
+	int r;
+
+	path->nr_frames = 0;
+	path->nr_entries = 0;
+	memset(path->leaf_depth, 0, sizeof(path->leaf_depth));
+	thinp_read_begin(path->reader, &section);
+	r = descend(path, root, UINT64_MAX, aim, keys, index, &section);
+	if (r == THINP_ENODATA) {
+		r = step(path, aim != AIM_LAST, &section);
+		*index = 0;
+	}
+	thinp_read_end(&section);
+	return r;
+}
+
+int tp_path_seek(struct tp_path *path, const uint64_t *keys, uint32_t *index)
+{
+	return start(path, AIM_KEYS, keys, index);
+}
+
+int tp_path_first(struct tp_path *path)
+{
+	uint32_t index;
+
+	return start(path, AIM_FIRST, NULL, &index);
+}
+
+int tp_path_last(struct tp_path *path)
+{
+	uint32_t index;
+
+	return start(path, AIM_LAST, NULL, &index);
+}
