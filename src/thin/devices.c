@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * thin/devices.c - the devices of a pool. Two trees know them: one has their details, the other their mappings. Both
+ * must know the same devices.
+ */
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/opts.h"
+#include "thin/pool.h"
+
+#include <inttypes.h>
+
+static void fill_info(uint64_t dev_id, const void *details_le, const void *root_le, struct thinp_device_info *info)
+{
+	struct tp_device_details details;
+
+	tp_device_details_unpack(details_le, &details);
+	*info = (struct thinp_device_info){
+		.size = sizeof(*info),
+		.dev_id = dev_id,
+		.mapped_blocks = details.mapped_blocks,
+		.transaction_id = details.transaction_id,
+		.mapping_root = tp_load_le64(root_le),
+		.creation_time = details.creation_time,
+		.snapshotted_time = details.snapshotted_time,
+	};
+}
+
+static int only_in_details(const struct thinp_pool *pool, uint64_t dev_id)
+{
+	return tp_fail(THINP_ECORRUPT, pool->shown.mapping_root, "device %" PRIu64 " has details, but no mappings",
+		       dev_id);
+}
+
+static int only_in_mappings(const struct thinp_pool *pool, uint64_t dev_id)
+{
+	return tp_fail(THINP_ECORRUPT, pool->shown.details_root, "device %" PRIu64 " has mappings, but no details",
+		       dev_id);
+}
+
+int thinp_pool_get_device(struct thinp_pool *pool, uint64_t dev_id, struct thinp_device_info *info)
+{
+	struct thinp_device_info now;
+	uint8_t details[TP_DETAILS_SIZE];
+	uint8_t root[8];
+	int in_details =
+		thinp_btree_lookup(pool->reader, &tp_thin_details_type, pool->shown.details_root, &dev_id, details);
+	int in_mappings;
+
+	if (in_details && in_details != THINP_ENODATA)
+		return in_details;
+	in_mappings = thinp_btree_lookup(pool->reader, &tp_thin_roots_type, pool->shown.mapping_root, &dev_id, root);
+	if (in_mappings && in_mappings != THINP_ENODATA)
+		return in_mappings;
+	if (in_details && in_mappings)
+		return tp_fail(THINP_ENODATA, THINP_NO_BLOCK, "the pool has no device %" PRIu64, dev_id);
+	if (in_mappings)
+		return only_in_details(pool, dev_id);
+	if (in_details)
+		return only_in_mappings(pool, dev_id);
+	fill_info(dev_id, details, root, &now);
+	tp_result_give(info, &now, sizeof(now));
+	return 0;
+}
+
+/* Both trees side by side. */
+struct pair {
+	struct thinp_btree_cursor *details;
+	struct thinp_btree_cursor *roots;
+};
+
+/* The next device of both trees; THINP_ENODATA at the end of both. */
+static int next_device(struct thinp_pool *pool, struct pair *pair, struct thinp_device_info *info)
+{
+	int more_details = thinp_btree_cursor_next(pair->details);
+	int more_roots = more_details && more_details != THINP_ENODATA ? 0 : thinp_btree_cursor_next(pair->roots);
+	uint8_t details[TP_DETAILS_SIZE];
+	uint8_t root[8];
+	uint64_t details_id = 0;
+	uint64_t roots_id = 0;
+
+	if (more_details && more_details != THINP_ENODATA)
+		return more_details;
+	if (more_roots && more_roots != THINP_ENODATA)
+		return more_roots;
+	if (more_details && more_roots)
+		return THINP_ENODATA;
+	if (!more_details)
+		(void)thinp_btree_cursor_get(pair->details, &details_id, details);
+	if (!more_roots)
+		(void)thinp_btree_cursor_get(pair->roots, &roots_id, root);
+	if (more_roots || (!more_details && details_id < roots_id))
+		return only_in_details(pool, details_id);
+	if (more_details || roots_id < details_id)
+		return only_in_mappings(pool, roots_id);
+	fill_info(details_id, details, root, info);
+	return 0;
+}
+
+int thinp_pool_walk_devices(struct thinp_pool *pool, thinp_pool_device_fn fn, void *ctx)
+{
+	struct pair pair = {NULL, NULL};
+	struct thinp_device_info info;
+	int r;
+
+	r = thinp_btree_cursor_create(pool->reader, &tp_thin_details_type, pool->shown.details_root, &pair.details);
+	if (!r)
+		r = thinp_btree_cursor_create(pool->reader, &tp_thin_roots_type, pool->shown.mapping_root, &pair.roots);
+	while (!r) {
+		r = next_device(pool, &pair, &info);
+		if (r == THINP_ENODATA) {
+			r = 0;
+			break;
+		}
+		if (!r)
+			r = fn(ctx, &info);
+	}
+	thinp_btree_cursor_destroy(pair.roots);
+	thinp_btree_cursor_destroy(pair.details);
+	return r;
+}
