@@ -22,7 +22,8 @@ struct thinp_block_type {
 	uint32_t csum_xor;       /**< what the checksum is XORed with; different for each kind */
 	uint32_t address_offset; /**< byte offset of the block's own address, 64 bits little-endian; a multiple of 8 */
 	/** Further rules, checked once checksum and address hold. NULL: none.
-	 *  Returns 0 or #THINP_ECORRUPT; thinp_error_report() tells the reason. Must not call the library otherwise. */
+	 *  Returns 0 or #THINP_ECORRUPT; thinp_error_report() tells the reason. May be called more than once for the same
+	 *  block, and must not call the library otherwise. */
 	int (*check)(const void *data, thinp_block_t block);
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_block_type) == 32, "published layout, version 1");

@@ -45,10 +45,10 @@ struct thinp_io_backend {
 	const char *name; /**< for messages, for example "file"; static text; NULL: "device" */
 	/** Tell the device's size in blocks. Asked before every batch, so it should be quick. */
 	int (*get_size)(void *ctx, uint64_t *nr_blocks);
-	/** Carry out a batch (of at least one operation) and set the `result` of every operation, as this function returns:
-	 *  0, a code or a negative errno. Operations between two FLUSHes may run in any order. When one has failed, the next
-	 *  FLUSH and all behind it must not be carried out, and get #THINP_ECANCELED; when a FLUSH itself has failed, all
-	 *  behind it. Returns 0 or the first failure in the order of the array. */
+	/** Carry out a batch (of at least one operation) and set the `result` of every operation: 0, a code or a
+	 *  negative errno. Operations between two FLUSHes may run in any order. When one has failed, the next FLUSH and
+	 *  all behind it must not be carried out, and get #THINP_ECANCELED; when a FLUSH itself has failed, all behind
+	 *  it. Returns 0 or the first failure in the order of the array. */
 	int (*batch)(void *ctx, struct thinp_io_op *ops, size_t nr_ops);
 	/** Change the size. New blocks read as zeros. NULL: the device cannot change its size. */
 	int (*resize)(void *ctx, uint64_t nr_blocks);

@@ -16,7 +16,7 @@ extern const struct thinp_allocator tp_libc_allocator;
  * THINP_ENOTSUP when the table asks for something newer. */
 TP_PRIVATE_API int tp_allocator_take(struct thinp_allocator *dst, const struct thinp_allocator *src);
 
-/* nr * size bytes, zeroed, aligned for any object. NULL when there is no memory or the product overflows; the detail
+/* nr * size bytes (neither is 0), zeroed, aligned for any object. NULL when there is no memory or the product overflows; the detail
  * record is then written. */
 TP_PRIVATE_API void *tp_alloc_zeroed(const struct thinp_allocator *allocator, size_t nr, size_t size);
 

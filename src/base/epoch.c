@@ -4,6 +4,7 @@
  */
 #include "base/epoch.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void tp_epoch_init(struct tp_epochs *epochs)
@@ -15,28 +16,51 @@ void tp_epoch_init(struct tp_epochs *epochs)
 	}
 }
 
-/* Where a thread begins its search: its own place, so that threads seldom meet. */
-static size_t favourite_slot(void)
+/* Where the calling thread begins its search: where it was last. So threads that met once go separate ways. */
+static size_t *favourite_slot(void)
 {
-	static _Thread_local char here;
-	uint64_t spread = (uint64_t)(uintptr_t)&here * UINT64_C(0x9e3779b97f4a7c15);
+	static _Thread_local size_t favourite; /* 0: a new thread; its address spreads threads well enough */
 
-	return (size_t)(spread >> 32) % TP_EPOCH_NR_SLOTS;
+	if (!favourite)
+		favourite = (size_t)((uint64_t)(uintptr_t)&favourite * UINT64_C(0x9e3779b97f4a7c15) >> 32) | TP_EPOCH_NR_SLOTS;
+	return &favourite;
+}
+
+/* Looks first, because an attempt takes the cache line away from the slot's owner even when it fails. */
+static bool claim(struct tp_epoch_slot *slot, uint64_t now)
+{
+	uint64_t idle = 0;
+
+	return !atomic_load_explicit(&slot->epoch, memory_order_relaxed) &&
+	       atomic_compare_exchange_strong(&slot->epoch, &idle, now);
+}
+
+static struct tp_epoch_slot *slot_at(struct tp_epochs *epochs, size_t place)
+{
+	return &epochs->slots[place % TP_EPOCH_NR_SLOTS];
+}
+
+/* The first idle slot behind the favourite, which becomes the favourite. */
+static struct tp_epoch_slot *settle_elsewhere(struct tp_epochs *epochs, uint64_t now, size_t *favourite)
+{
+	for (size_t i = 1; i < TP_EPOCH_NR_SLOTS; i++) {
+		struct tp_epoch_slot *slot = slot_at(epochs, *favourite + i);
+
+		if (claim(slot, now)) {
+			*favourite += i;
+			return slot;
+		}
+	}
+	return NULL;
 }
 
 struct tp_epoch_slot *tp_epoch_enter(struct tp_epochs *epochs)
 {
 	uint64_t now = atomic_load(&epochs->current);
-	size_t first = favourite_slot();
+	size_t *favourite = favourite_slot();
+	struct tp_epoch_slot *slot = slot_at(epochs, *favourite);
 
-	for (size_t i = 0; i < TP_EPOCH_NR_SLOTS; i++) {
-		struct tp_epoch_slot *slot = &epochs->slots[(first + i) % TP_EPOCH_NR_SLOTS];
-		uint64_t idle = 0;
-
-		if (atomic_compare_exchange_strong(&slot->epoch, &idle, now))
-			return slot;
-	}
-	return NULL;
+	return claim(slot, now) ? slot : settle_elsewhere(epochs, now, favourite);
 }
 
 void tp_epoch_leave(struct tp_epoch_slot *slot)

@@ -39,6 +39,14 @@ void tp_epoch_init(struct tp_epochs *epochs);
 struct tp_epoch_slot *tp_epoch_enter(struct tp_epochs *epochs);
 void tp_epoch_leave(struct tp_epoch_slot *slot);
 
+/* Adds to the slot's work. It is the caller's alone while it is announced, so this takes no locked instruction. */
+static inline void tp_epoch_add_work(struct tp_epoch_slot *slot, uint64_t work)
+{
+	uint64_t before = atomic_load_explicit(&slot->work, memory_order_relaxed);
+
+	atomic_store_explicit(&slot->work, before + work, memory_order_relaxed);
+}
+
 /* The stamp for objects unlinked before this call. */
 uint64_t tp_epoch_stamp(struct tp_epochs *epochs);
 

@@ -5,9 +5,9 @@
  * Invariants
  *   1. The handle works only in the process that opened it. A child shares the open file description, so its writes
  *      would go through the parent's lock, and nobody would know of the other.
- *   2. When a flush fails, every batch that was under way on the handle and flushes is told. The kernel reports a failed
- *      write-back to one caller only and calls the pages clean: a second flush, that of another thread, would succeed
- *      although its writes are among the lost ones.
+ *   2. When a flush fails, every batch that was under way on the handle and flushes is told. The kernel reports a
+ *      failed write-back to one caller only and calls the pages clean: a second flush, that of another thread, would
+ *      succeed although its writes are among the lost ones.
  *   3. A failed fdatasync outside of a FLUSH (after a change of size) is told to the next FLUSH as well.
  * Locks
  *   flushing: held while fdatasync runs, so that a failure is noted before the next flush looks for one.

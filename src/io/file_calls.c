@@ -31,7 +31,7 @@ ssize_t tp_file_move(const struct tp_file *file, bool is_write, const struct iov
 	while (is_interrupted(n));
 	if (n < 0)
 		return -errno;
-	/* Past the page cache the next call must begin at a block again, so a block that is not whole is done once more. */
+	/* past the page cache the next call must begin at a block, so one that is not whole is done once more */
 	return file->is_direct ? n - n % THINP_BLOCK_SIZE : n;
 }
 

@@ -2,10 +2,10 @@
 /*
  * io/file_open.c - opening, locking, creating and closing a file.
  *
- * The lock belongs to the open file description (F_OFD_SETLK), so that a second handle of the same process meets it like
- * anybody else's, and closing some other descriptor of the file does not drop it. A child inherits the description:
- * closing its copy leaves the lock to the parent, while the parent unlocks before it closes, because a copy in a child
- * that knows nothing of it would hold the lock on.
+ * The lock belongs to the open file description (F_OFD_SETLK), so that a second handle of the same process meets it
+ * like anybody else's, and closing some other descriptor of the file does not drop it. A child inherits the
+ * description: closing its copy leaves the lock to the parent, while the parent unlocks before it closes, because a
+ * copy in a child that knows nothing of it would hold the lock on.
  *
  * A file that we created is gone again when the opening fails later, and its name is durable when it succeeds.
  */

@@ -2,10 +2,10 @@
 /*
  * io/file_size.c - growing and shrinking a file.
  *
- * Room is allocated before it is promised: a file that were only made longer would run out of space when a commit writes
- * to it, or worse, when the page cache does. Where the file system cannot allocate, the new blocks are written as zeros,
- * which takes as long as it takes but leaves nothing to be found out later. The new size is made durable before anybody
- * builds on it. The name of the file is not touched by growth, so its directory is not either.
+ * Room is allocated before it is promised (COW-24): a file that were only made longer would run out of space when a
+ * commit writes to it, or worse, when the page cache does. Where the file system cannot allocate, the new blocks are
+ * written as zeros, which takes as long as it takes but leaves nothing to be found out later. The new size is made
+ * durable before anybody builds on it. Growth does not touch the name of the file, so its directory is not flushed.
  *
  *   before   | block 0 | block 1 | tail |                       the tail is shorter than a block and does not count
  *   after    | block 0 | block 1 | block 2 | ... | block n |    blocks 2 to n read as zeros, the old tail included

@@ -5,8 +5,8 @@
  * Invariants
  *   1. A back-end sees only batches that are valid as a whole: ranges inside the device, aligned buffers, nothing that
  *      changes a read-only device.
- *   2. No failure is lost. Results are preset to a value that no back-end uses, so an operation that the back-end forgot
- *      is an error; a failed batch whose operations all look well has its failure written on every one of them.
+ *   2. No failure is lost. Results are preset to a value that no back-end uses, so an operation that the back-end
+ *      forgot is an error; a failed batch whose operations all look well has its failure written on every one of them.
  *   3. Callers see only codes of enum thinp_err. Wherever one is returned, the thread's detail record holds the same.
  * Locks
  *   None: the handle does not change after it was made.
@@ -54,21 +54,13 @@ static int translate(int r)
 	return is_errno(r) ? tp_err_from_errno(-r) : THINP_EIO;
 }
 
-static const char *kind_name(uint32_t kind)
-{
-	switch (kind) {
-	case THINP_IO_READ:
-		return "read";
-	case THINP_IO_WRITE:
-		return "write";
-	case THINP_IO_DISCARD:
-		return "discard";
-	case THINP_IO_FLUSH:
-		return "flush";
-	default:
-		return "unknown";
-	}
-}
+/* Only of operations that are valid. */
+static const char *const kind_names[] = {
+	[THINP_IO_READ] = "read",
+	[THINP_IO_WRITE] = "write",
+	[THINP_IO_DISCARD] = "discard",
+	[THINP_IO_FLUSH] = "flush",
+};
 
 /* Does the thread's record already tell of this failure? A back-end that writes it knows more than we do. */
 static bool is_told(int code, uint64_t begin, uint64_t nr_blocks)
@@ -85,9 +77,8 @@ static bool is_told(int code, uint64_t begin, uint64_t nr_blocks)
 static const char *describe(const struct thinp_io_op *op, char *text, size_t size)
 {
 	if (op->kind == THINP_IO_FLUSH)
-		snprintf(text, size, "flush");
-	else
-		snprintf(text, size, "%s of %" PRIu64 " blocks", kind_name(op->kind), op->nr_blocks);
+		return kind_names[op->kind];
+	snprintf(text, size, "%s of %" PRIu64 " blocks", kind_names[op->kind], op->nr_blocks);
 	return text;
 }
 
@@ -98,9 +89,9 @@ static int report_op(const struct thinp_io *io, const struct thinp_io_op *op)
 	uint64_t block = is_flush ? THINP_NO_BLOCK : op->block;
 	const char *name = io->backend.name;
 	int r = op->result;
-	char what[48];
+	char text[48];
+	const char *what = describe(op, text, sizeof(text));
 
-	describe(op, what, sizeof(what));
 	if (r == NOT_SET)
 		return tp_fail(THINP_EIO, block, "%s: nothing was said of what became of a %s", name, what);
 	if (is_errno(r))
@@ -199,9 +190,9 @@ int thinp_io_size(struct thinp_io *io, uint64_t *nr_blocks)
 
 static int refuse(const struct thinp_io *io, const struct thinp_io_op *op, int code, const char *why)
 {
-	char what[48];
+	char text[48];
 
-	return tp_fail(code, op->block, "%s: %s %s", io->backend.name, describe(op, what, sizeof(what)), why);
+	return tp_fail(code, op->block, "%s: %s %s", io->backend.name, describe(op, text, sizeof(text)), why);
 }
 
 static bool is_buffer_usable(const struct thinp_io_op *op)

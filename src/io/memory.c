@@ -3,11 +3,11 @@
  * io/memory.c - a device in memory. A block takes memory when it is first written, and none when it is discarded.
  *
  * Locks
- *   shape     shared by batches, exclusive for a change of size.
- *   stripes   each guards the blocks whose number leaves its index when divided by NR_STRIPES, one at a time. So threads
- *             that use the same block see the one or the other content of it, never a mixture, as with a disk whose
- *             sectors are blocks; threads that use different blocks seldom meet.
- *   Order: shape, then one stripe.
+ *   stripes   each guards the blocks whose number leaves its index when divided by NR_STRIPES. One is held at a time,
+ *             and none while the allocator is called. So threads that use the same block see the one or the other
+ *             content of it, never a mixture, as with a disk whose sectors are blocks; threads that use different
+ *             blocks seldom meet.
+ *   A change of size needs none: the contract keeps it apart from batches.
  */
 #include <thinp/io.h>
 
@@ -16,8 +16,8 @@
 #include "io/backend.h"
 #include "io/sparse.h"
 
-#include <errno.h>
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -27,68 +27,111 @@ struct memory {
 	struct thinp_allocator allocator;
 	struct tp_sparse blocks;
 	_Atomic uint64_t nr_blocks;
-	pthread_rwlock_t shape;
 	pthread_mutex_t stripes[NR_STRIPES];
 	unsigned int nr_stripes_made; /* for a failure half-way */
 };
 
-static void destroy_locks(struct memory *memory)
+static void destroy_stripes(struct memory *memory)
 {
 	for (unsigned int i = 0; i < memory->nr_stripes_made; i++)
 		pthread_mutex_destroy(&memory->stripes[i]);
-	pthread_rwlock_destroy(&memory->shape);
 }
 
-static int create_locks(struct memory *memory)
+static int create_stripes(struct memory *memory)
 {
-	int err = pthread_rwlock_init(&memory->shape, NULL);
+	int err = 0;
 
-	if (err)
-		return tp_fail_os(err, THINP_NO_BLOCK, "memory: no lock");
 	while (!err && memory->nr_stripes_made < NR_STRIPES) {
 		err = pthread_mutex_init(&memory->stripes[memory->nr_stripes_made], NULL);
 		memory->nr_stripes_made += !err;
 	}
-	if (err) {
-		destroy_locks(memory);
-		return tp_fail_os(err, THINP_NO_BLOCK, "memory: no lock");
-	}
+	if (!err)
+		return 0;
+	destroy_stripes(memory);
+	return tp_fail_os(err, THINP_NO_BLOCK, "memory: no lock");
+}
+
+static pthread_mutex_t *stripe_of(struct memory *memory, thinp_block_t block)
+{
+	return &memory->stripes[block % NR_STRIPES];
+}
+
+static void read_block(struct memory *memory, thinp_block_t block, uint8_t *buffer)
+{
+	const uint8_t *data;
+
+	pthread_mutex_lock(stripe_of(memory, block));
+	data = tp_sparse_find(&memory->blocks, block);
+	if (data)
+		memcpy(buffer, data, THINP_BLOCK_SIZE);
+	else
+		memset(buffer, 0, THINP_BLOCK_SIZE);
+	pthread_mutex_unlock(stripe_of(memory, block));
+}
+
+static bool overwrite(struct memory *memory, thinp_block_t block, const uint8_t *buffer)
+{
+	uint8_t *data;
+
+	pthread_mutex_lock(stripe_of(memory, block));
+	data = tp_sparse_find(&memory->blocks, block);
+	if (data)
+		memcpy(data, buffer, THINP_BLOCK_SIZE);
+	pthread_mutex_unlock(stripe_of(memory, block));
+	return data;
+}
+
+/* Gives the block other memory, or none, and releases what it had. */
+static void replace(struct memory *memory, thinp_block_t block, uint8_t *data)
+{
+	uint8_t *old;
+
+	pthread_mutex_lock(stripe_of(memory, block));
+	old = tp_sparse_put(&memory->blocks, block, data);
+	pthread_mutex_unlock(stripe_of(memory, block));
+	tp_free(&memory->allocator, old, THINP_BLOCK_SIZE);
+}
+
+static int write_block(struct memory *memory, thinp_block_t block, const uint8_t *buffer)
+{
+	uint8_t *data;
+
+	if (overwrite(memory, block, buffer))
+		return 0;
+	if (tp_sparse_make_way(&memory->blocks, block))
+		return THINP_ENOMEM;
+	data = tp_alloc_aligned(&memory->allocator, THINP_BLOCK_SIZE, alignof(max_align_t));
+	if (!data)
+		return THINP_ENOMEM;
+	memcpy(data, buffer, THINP_BLOCK_SIZE);
+	replace(memory, block, data); /* another thread may have been faster; then ours is the later write */
 	return 0;
 }
 
-/* The n-th block of an operation; the caller holds its stripe. */
-static int transfer_block(struct memory *memory, const struct thinp_io_op *op, uint64_t n)
+static void discard_blocks(struct memory *memory, thinp_block_t begin, thinp_block_t end)
 {
-	uint8_t *buffer = op->buffer;
-	uint8_t *data;
+	thinp_block_t block = tp_sparse_skip(&memory->blocks, begin);
 
-	if (op->kind == THINP_IO_WRITE) {
-		data = tp_sparse_make(&memory->blocks, op->block + n);
-		if (!data)
-			return THINP_ENOMEM;
-		memcpy(data, buffer + n * THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-	} else if (op->kind == THINP_IO_READ) {
-		data = tp_sparse_find(&memory->blocks, op->block + n);
-		if (data)
-			memcpy(buffer + n * THINP_BLOCK_SIZE, data, THINP_BLOCK_SIZE);
-		else
-			memset(buffer + n * THINP_BLOCK_SIZE, 0, THINP_BLOCK_SIZE);
-	} else {
-		tp_sparse_drop(&memory->blocks, op->block + n);
+	while (block < end) {
+		replace(memory, block, NULL);
+		block = tp_sparse_skip(&memory->blocks, block + 1);
 	}
-	return 0;
 }
 
 static int transfer_op(struct memory *memory, const struct thinp_io_op *op)
 {
+	uint8_t *buffer = op->buffer;
 	int r = 0;
 
-	for (uint64_t n = 0; n < op->nr_blocks && !r; n++) {
-		pthread_mutex_t *stripe = &memory->stripes[(op->block + n) % NR_STRIPES];
-
-		pthread_mutex_lock(stripe);
-		r = transfer_block(memory, op, n);
-		pthread_mutex_unlock(stripe);
+	if (op->kind == THINP_IO_DISCARD) {
+		discard_blocks(memory, op->block, op->block + op->nr_blocks);
+		return 0;
+	}
+	for (uint64_t n = 0; n < op->nr_blocks && !r; n++, buffer += THINP_BLOCK_SIZE) {
+		if (op->kind == THINP_IO_WRITE)
+			r = write_block(memory, op->block + n, buffer);
+		else
+			read_block(memory, op->block + n, buffer);
 	}
 	return r;
 }
@@ -109,13 +152,8 @@ static int memory_flush(void *ctx)
 static int memory_batch(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
 {
 	static const struct tp_io_steps steps = {.transfer = memory_transfer, .flush = memory_flush};
-	struct memory *memory = ctx;
-	int r;
 
-	pthread_rwlock_rdlock(&memory->shape);
-	r = tp_io_in_order(&steps, memory, ops, nr_ops);
-	pthread_rwlock_unlock(&memory->shape);
-	return r;
+	return tp_io_in_order(&steps, ctx, ops, nr_ops);
 }
 
 static int memory_get_size(void *ctx, uint64_t *nr_blocks)
@@ -129,16 +167,13 @@ static int memory_get_size(void *ctx, uint64_t *nr_blocks)
 static int memory_resize(void *ctx, uint64_t nr_blocks)
 {
 	struct memory *memory = ctx;
-	int r;
+	int r = tp_sparse_reach(&memory->blocks, nr_blocks);
 
-	pthread_rwlock_wrlock(&memory->shape);
-	r = tp_sparse_reach(&memory->blocks, nr_blocks);
-	if (!r) {
-		tp_sparse_cut(&memory->blocks, nr_blocks);
-		atomic_store(&memory->nr_blocks, nr_blocks);
-	}
-	pthread_rwlock_unlock(&memory->shape);
-	return r;
+	if (r)
+		return r;
+	tp_sparse_cut(&memory->blocks, nr_blocks);
+	atomic_store(&memory->nr_blocks, nr_blocks);
+	return 0;
 }
 
 static void memory_close(void *ctx)
@@ -147,7 +182,7 @@ static void memory_close(void *ctx)
 	struct thinp_allocator allocator = memory->allocator;
 
 	tp_sparse_cut(&memory->blocks, 0);
-	destroy_locks(memory);
+	destroy_stripes(memory);
 	tp_free(&allocator, memory, sizeof(*memory));
 }
 
@@ -164,7 +199,7 @@ static int create_memory(const struct thinp_allocator *allocator, uint64_t nr_bl
 	tp_sparse_init(&made->blocks, &made->allocator);
 	r = tp_sparse_reach(&made->blocks, nr_blocks);
 	if (!r)
-		r = create_locks(made);
+		r = create_stripes(made);
 	if (r)
 		tp_free(allocator, made, sizeof(*made));
 	else

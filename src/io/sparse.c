@@ -15,8 +15,6 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-#include <stdalign.h>
-
 enum { BITS = 9, FANOUT = 1 << BITS };
 
 typedef _Atomic(void *) slot_t;
@@ -99,51 +97,65 @@ static struct node *publish_node(struct tp_sparse *sparse, slot_t *slot)
 	return there;
 }
 
-/* The slot of a block. NULL when a node on the way is missing and is not wanted, or there is no memory for it. */
-static slot_t *find_slot(struct tp_sparse *sparse, thinp_block_t block, bool make)
+static slot_t *child(struct node *node, thinp_block_t block, unsigned int height)
+{
+	return &node->slots[block >> (BITS * (height - 1)) & (FANOUT - 1)];
+}
+
+int tp_sparse_make_way(struct tp_sparse *sparse, thinp_block_t block)
 {
 	slot_t *slot = &sparse->root;
 
 	for (unsigned int height = sparse->height; height; height--) {
 		struct node *node = atomic_load_explicit(slot, memory_order_acquire);
 
-		if (!node && make)
+		if (!node)
 			node = publish_node(sparse, slot);
 		if (!node)
+			return THINP_ENOMEM;
+		slot = child(node, block, height);
+	}
+	return 0;
+}
+
+/* The slot of a block. NULL: a node on the way is missing; then *missing is its height. */
+static slot_t *find_slot(struct tp_sparse *sparse, thinp_block_t block, unsigned int *missing)
+{
+	slot_t *slot = &sparse->root;
+
+	for (unsigned int height = sparse->height; height; height--) {
+		struct node *node = atomic_load_explicit(slot, memory_order_acquire);
+
+		if (!node) {
+			*missing = height;
 			return NULL;
-		slot = &node->slots[block >> (BITS * (height - 1)) & (FANOUT - 1)];
+		}
+		slot = child(node, block, height);
 	}
 	return slot;
 }
 
+thinp_block_t tp_sparse_skip(struct tp_sparse *sparse, thinp_block_t block)
+{
+	unsigned int missing;
+
+	if (find_slot(sparse, block, &missing))
+		return block;
+	return (block | (reach_of(missing) - 1)) + 1;
+}
+
 uint8_t *tp_sparse_find(struct tp_sparse *sparse, thinp_block_t block)
 {
-	slot_t *slot = find_slot(sparse, block, false);
+	unsigned int missing;
+	slot_t *slot = find_slot(sparse, block, &missing);
 
 	return slot ? atomic_load_explicit(slot, memory_order_relaxed) : NULL;
 }
 
-uint8_t *tp_sparse_make(struct tp_sparse *sparse, thinp_block_t block)
+uint8_t *tp_sparse_put(struct tp_sparse *sparse, thinp_block_t block, uint8_t *data)
 {
-	slot_t *slot = find_slot(sparse, block, true);
-	void *data;
+	unsigned int missing;
+	slot_t *slot = find_slot(sparse, block, &missing);
 
-	if (!slot)
-		return NULL;
-	data = atomic_load_explicit(slot, memory_order_relaxed);
-	if (!data) {
-		data = tp_alloc_aligned(sparse->allocator, THINP_BLOCK_SIZE, alignof(max_align_t));
-		atomic_store_explicit(slot, data, memory_order_relaxed);
-	}
-	return data;
-}
-
-void tp_sparse_drop(struct tp_sparse *sparse, thinp_block_t block)
-{
-	slot_t *slot = find_slot(sparse, block, false);
-
-	if (!slot)
-		return;
-	tp_free(sparse->allocator, atomic_load_explicit(slot, memory_order_relaxed), THINP_BLOCK_SIZE);
-	atomic_store_explicit(slot, NULL, memory_order_relaxed);
+	return slot ? atomic_exchange_explicit(slot, data, memory_order_relaxed) : NULL;
 }

@@ -24,15 +24,21 @@ int tp_sparse_reach(struct tp_sparse *sparse, uint64_t nr_blocks);
 /* Releases the blocks from nr_blocks on. No other call may be under way. */
 void tp_sparse_cut(struct tp_sparse *sparse, uint64_t nr_blocks);
 
-/* The calls below may run on several threads at once as long as each block has one caller at a time. */
+/* The calls below may run on several threads at once. */
+
+/* Makes the nodes on the way to a block, for tp_sparse_put(). THINP_ENOMEM when there is no memory. */
+int tp_sparse_make_way(struct tp_sparse *sparse, thinp_block_t block);
+
+/* The first block from this one on that may have memory: it, or one behind those that surely have none. */
+thinp_block_t tp_sparse_skip(struct tp_sparse *sparse, thinp_block_t block);
+
+/* The calls below may do so as long as each block has one caller at a time. */
 
 /* The memory of a block, or NULL when it has none. */
 uint8_t *tp_sparse_find(struct tp_sparse *sparse, thinp_block_t block);
 
-/* The memory of a block, made when it has none yet and then not initialised. NULL: no memory. */
-uint8_t *tp_sparse_make(struct tp_sparse *sparse, thinp_block_t block);
-
-/* Releases the memory of a block, if it has any. */
-void tp_sparse_drop(struct tp_sparse *sparse, thinp_block_t block);
+/* Gives a block its memory: THINP_BLOCK_SIZE bytes from the allocator, or NULL. Returns what it had before, which
+ * belongs to the caller now. The way must be there; for NULL it need not. */
+uint8_t *tp_sparse_put(struct tp_sparse *sparse, thinp_block_t block, uint8_t *data);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "format/address.h"
 
 #include <thinp/btree.h>
 
@@ -71,8 +72,9 @@ static int find_bitmap(const struct tp_sm_view *view, uint64_t bitmap, thinp_blo
 	int r = view->kind == TP_SM_METADATA ? find_in_index_block(view, bitmap, &entry)
 					     : find_in_index_tree(view, bitmap, &entry);
 
-	if (!r)
-		r = tp_index_entry_check(&entry, thinp_reader_nr_blocks(view->reader), view->root.bitmap_root);
+	if (!r) /* the hints in the entry are not used, so they may be wrong */
+		r = tp_address_check(entry.bitmap, thinp_reader_nr_blocks(view->reader), view->root.bitmap_root,
+				     "index of a space map", "the bitmap");
 	if (!r)
 		*block = entry.bitmap;
 	return r;

@@ -69,30 +69,39 @@ struct pair {
 	struct thinp_btree_cursor *roots;
 };
 
+/* Moves a cursor on, and tells whether it came to an entry. */
+static int advance(struct thinp_btree_cursor *cursor, bool *has_entry)
+{
+	int r = thinp_btree_cursor_next(cursor);
+
+	*has_entry = !r;
+	return r == THINP_ENODATA ? 0 : r;
+}
+
 /* The next device of both trees; THINP_ENODATA at the end of both. */
 static int next_device(struct thinp_pool *pool, struct pair *pair, struct thinp_device_info *info)
 {
-	int more_details = thinp_btree_cursor_next(pair->details);
-	int more_roots = more_details && more_details != THINP_ENODATA ? 0 : thinp_btree_cursor_next(pair->roots);
 	uint8_t details[TP_DETAILS_SIZE];
 	uint8_t root[8];
+	bool has_details, has_root;
 	uint64_t details_id = 0;
-	uint64_t roots_id = 0;
+	uint64_t root_id = 0;
+	int r = advance(pair->details, &has_details);
 
-	if (more_details && more_details != THINP_ENODATA)
-		return more_details;
-	if (more_roots && more_roots != THINP_ENODATA)
-		return more_roots;
-	if (more_details && more_roots)
+	if (!r)
+		r = advance(pair->roots, &has_root);
+	if (r)
+		return r;
+	if (!has_details && !has_root)
 		return THINP_ENODATA;
-	if (!more_details)
+	if (has_details)
 		(void)thinp_btree_cursor_get(pair->details, &details_id, details);
-	if (!more_roots)
-		(void)thinp_btree_cursor_get(pair->roots, &roots_id, root);
-	if (more_roots || (!more_details && details_id < roots_id))
+	if (has_root)
+		(void)thinp_btree_cursor_get(pair->roots, &root_id, root);
+	if (!has_root || (has_details && details_id < root_id))
 		return only_in_details(pool, details_id);
-	if (more_details || roots_id < details_id)
-		return only_in_mappings(pool, roots_id);
+	if (!has_details || root_id < details_id)
+		return only_in_mappings(pool, root_id);
 	fill_info(details_id, details, root, info);
 	return 0;
 }

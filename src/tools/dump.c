@@ -32,7 +32,7 @@ static int write_text(void *ctx, const char *text, size_t nbytes)
 {
 	struct sink *sink = ctx;
 
-	sink->write_errno = output_write(&sink->output, text, nbytes);
+	sink->write_errno = output_write(&sink->output, text, nbytes, progress_is_interrupted);
 	return sink->write_errno ? THINP_EIO : 0;
 }
 
@@ -43,7 +43,9 @@ static int tell_progress(void *ctx, uint64_t done, uint64_t total)
 
 static int report_write(const struct command *command, const struct args *args, int err)
 {
-	if (err != EPIPE)
+	if (err == EINTR)
+		fprintf(stderr, "thinp %s: cancelled\n", command->name);
+	else if (err != EPIPE)
 		fprintf(stderr, "thinp %s: cannot write %s: %s\n", command->name,
 			args->output_path ? args->output_path : "standard output", strerror(err));
 	return EXIT_PROBLEM;

@@ -51,14 +51,14 @@ int output_open(struct output *output, const char *path)
 	return output->fd < 0 ? errno : 0;
 }
 
-int output_write(struct output *output, const void *data, size_t nbytes)
+int output_write(struct output *output, const void *data, size_t nbytes, bool (*stop)(void))
 {
 	const char *p = data;
 
 	while (nbytes) {
 		ssize_t n = write(output->fd, p, nbytes);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !stop())
 			continue;
 		if (n < 0)
 			return errno;

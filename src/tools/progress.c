@@ -17,6 +17,11 @@ static void on_signal(int signal_number)
 	interrupted = signal_number;
 }
 
+bool progress_is_interrupted(void)
+{
+	return interrupted;
+}
+
 void progress_begin(struct progress *progress, const char *what)
 {
 	struct sigaction action = {.sa_handler = on_signal};
@@ -38,7 +43,7 @@ int progress_tell(struct progress *progress, uint64_t done, uint64_t total)
 {
 	struct timespec now;
 
-	if (interrupted)
+	if (progress_is_interrupted())
 		return 1;
 	if (!progress->on_terminal || ++progress->nr_calls % CALLS_PER_LOOK)
 		return 0;

@@ -20,6 +20,9 @@ struct progress {
 /* From here on SIGINT and SIGTERM only ask progress_tell() to end the work. */
 void progress_begin(struct progress *progress, const char *what);
 
+/* Has the user asked for an end? */
+bool progress_is_interrupted(void);
+
 /* Non-zero when the user wants an end. Cheap enough to be called often. */
 int progress_tell(struct progress *progress, uint64_t done, uint64_t total);
 
