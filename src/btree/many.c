@@ -154,11 +154,19 @@ static void run_group(struct batch *batch)
 	}
 }
 
-static int first_failure(const int32_t *results, size_t nr)
+/* The first failure in the caller's order. Others have come since, so its detail is found out once more. */
+static int report_first_failure(struct batch *batch, const uint64_t *keys, size_t nr)
 {
-	for (size_t i = 0; i < nr; i++)
-		if (results[i] && results[i] != THINP_ENODATA)
-			return results[i];
+	for (size_t i = 0; i < nr; i++) {
+		int failure = batch->results[i];
+
+		if (!failure || failure == THINP_ENODATA)
+			continue;
+		if (thinp_btree_lookup(batch->reader, &batch->type, batch->root, keys + i * batch->type.nr_levels,
+				       NULL) != failure)
+			tp_fail(failure, THINP_NO_BLOCK, "key number %zu of %zu could not be looked up", i, nr);
+		return failure;
+	}
 	return 0;
 }
 
@@ -179,5 +187,5 @@ int thinp_btree_lookup_many(struct thinp_reader *reader, const struct thinp_btre
 								     .number = i};
 		run_group(&batch);
 	}
-	return first_failure(results, nr_keys);
+	return report_first_failure(&batch, keys, nr_keys);
 }

@@ -5,6 +5,7 @@
 #include "btree/node.h"
 
 #include "base/opts.h"
+#include "format/address.h"
 
 #include <inttypes.h>
 
@@ -30,26 +31,30 @@ int tp_btree_check_node(const struct thinp_btree_type *type, const struct tp_btr
 	if (tp_node_is_leaf(node)) {
 		if (tp_node_value_size(node) != value_size)
 			return tp_fail(THINP_ECORRUPT, child->block,
-				       "btree node: values of %u bytes in a tree with values of %u bytes", tp_node_value_size(node), value_size);
+				       "btree node: values of %u bytes in a tree with values of %u bytes",
+				       tp_node_value_size(node), value_size);
 	} else if (child->depth + 1 >= THINP_BTREE_MAX_DEPTH) {
 		return tp_fail(THINP_ECORRUPT, child->block,
-			       "btree node: the tree is deeper than %d nodes, or goes round in a circle", THINP_BTREE_MAX_DEPTH);
+			       "btree node: the tree is deeper than %d nodes, or goes round in a circle",
+			       THINP_BTREE_MAX_DEPTH);
 	}
 	if (tp_node_nr_entries(node) && tp_node_key(node, 0) < child->first)
 		return tp_fail(THINP_ECORRUPT, child->block,
-			       "btree node: begins with key %" PRIu64 ", but its parent %" PRIu64 " says %" PRIu64, tp_node_key(node, 0), child->parent, child->first);
+			       "btree node: begins with key %" PRIu64 ", but its parent %" PRIu64 " says %" PRIu64,
+			       tp_node_key(node, 0), child->parent, child->first);
 	return 0;
 }
 
 int tp_btree_read_node(struct thinp_read_section *section, const struct thinp_btree_type *type,
 		       const struct tp_btree_child *child, const void **node)
 {
-	uint64_t nr_blocks = thinp_reader_nr_blocks(section->reader);
-	int r;
+	int r = 0;
 
-	if (child->block >= nr_blocks && child->parent != THINP_NO_BLOCK)
-		return tp_fail(THINP_ECORRUPT, child->parent,
-			       "btree node: points to block %" PRIu64 ", beyond the end of %" PRIu64 " blocks", child->block, nr_blocks);
+	if (child->parent != THINP_NO_BLOCK)
+		r = tp_address_check(child->block, thinp_reader_nr_blocks(section->reader), child->parent, "btree node",
+				     "a child");
+	if (r)
+		return r;
 	r = thinp_read_block(section, child->block, thinp_block_type_node(), node);
 	return r ? r : tp_btree_check_node(type, child, *node);
 }

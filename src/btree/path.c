@@ -45,7 +45,8 @@ static int check_range_and_depth(struct tp_path *path, const struct tp_btree_chi
 		return 0;
 	if (*leaf_depth && *leaf_depth != at->depth + 1)
 		return tp_fail(THINP_ECORRUPT, at->block,
-			       "btree node: a leaf at depth %u of a tree with leaves at depth %u", at->depth, *leaf_depth - 1);
+			       "btree node: a leaf at depth %u of a tree with leaves at depth %u", at->depth,
+			       *leaf_depth - 1);
 	*leaf_depth = at->depth + 1;
 	return 0;
 }
@@ -150,11 +151,25 @@ static int descend(struct tp_path *path, struct tp_btree_child at, uint64_t last
 		}
 		if (*index >= tp_node_nr_entries(node))
 			return THINP_ENODATA;
-		*frame = (struct tp_path_frame){
-			.at = at, .last = last, .index = *index, .nr_entries = tp_node_nr_entries(node)};
+		*frame = (struct tp_path_frame){.at = at,
+						.last = last,
+						.index = *index,
+						.nr_entries = tp_node_nr_entries(node),
+						.is_leaf = tp_node_is_leaf(node)};
 		path->nr_frames++;
 		go_to_child(path, frame, node, &at, &last, section);
 	}
+}
+
+/* Reads a frame's node once more. It may have left the cache since, and a device can give something else now. */
+static int read_again(struct tp_path *path, const struct tp_path_frame *frame, struct thinp_read_section *section,
+		      const void **node)
+{
+	int r = tp_btree_read_node(section, &path->type, &frame->at, node);
+
+	if (!r && (tp_node_nr_entries(*node) != frame->nr_entries || tp_node_is_leaf(*node) != frame->is_leaf))
+		r = tp_fail(THINP_ECORRUPT, frame->at.block, "btree node: changed while the tree was being read");
+	return r;
 }
 
 /* Goes to the neighbour of the child that the path last went to: up as far as needed, one step aside, down. */
@@ -176,7 +191,7 @@ static int step(struct tp_path *path, bool forward, struct thinp_read_section *s
 		if (!top)
 			return THINP_ENODATA;
 		frame = &path->frames[top - 1];
-		r = tp_btree_read_node(section, &path->type, &frame->at, &node);
+		r = read_again(path, frame, section, &node);
 		if (r)
 			return r;
 		if (forward)

@@ -21,6 +21,7 @@ struct tp_path_frame {
 	uint64_t last; /* no key of the node is larger */
 	uint32_t index;
 	uint32_t nr_entries;
+	bool is_leaf;           /* of an upper level: its children are roots */
 	uint32_t fetched_until; /* children before this one have been fetched ahead */
 };
 
