@@ -41,13 +41,22 @@ static void *value_of(const struct batch *batch, const struct search *search)
 	return batch->values_le ? batch->values_le + search->number * batch->type.value_size : NULL;
 }
 
+/* Addresses that no parent should name are left to thinp_btree_lookup(), which knows what to say. */
+static bool is_address(const struct batch *batch, const struct search *search)
+{
+	return search->at.block < thinp_reader_nr_blocks(batch->reader) &&
+	       (search->at.block || search->at.parent == THINP_NO_BLOCK);
+}
+
 /* Finds the group's nodes and asks for the lines that the search will touch first. */
 static void find_nodes(struct batch *batch, struct thinp_read_section *section)
 {
 	for (size_t i = 0; i < batch->nr; i++) {
 		struct search *search = &batch->searches[i];
-		const uint8_t *node = thinp_read_peek(section, search->at.block, thinp_block_type_node());
+		const uint8_t *node = NULL;
 
+		if (is_address(batch, search))
+			node = thinp_read_peek(section, search->at.block, thinp_block_type_node());
 		search->node = node;
 		if (!node)
 			continue;
@@ -125,7 +134,7 @@ static void fetch_missing(struct batch *batch)
 
 		if (search->node)
 			continue;
-		if (search->missed || search->at.block >= thinp_reader_nr_blocks(batch->reader)) {
+		if (search->missed || !is_address(batch, search)) {
 			finish(batch, i,
 			       thinp_btree_lookup(batch->reader, &batch->type, batch->root, search->keys,
 						  value_of(batch, search)));

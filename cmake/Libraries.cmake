@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Libraries that others keep, and what is left out where they are missing. The prefix THINP_ of the imported targets
+# keeps them apart from what a project that uses the installed CMake package looks for itself.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+pkg_check_modules(THINP_ISAL QUIET IMPORTED_TARGET libisal)
+option(THINP_WITH_ISAL "Compute CRC-32C with ISA-L" ${THINP_ISAL_FOUND})
+if(THINP_WITH_ISAL AND NOT THINP_ISAL_FOUND)
+  message(FATAL_ERROR "THINP_WITH_ISAL is on, but pkg-config does not find libisal")
+endif()
+
+pkg_check_modules(THINP_JANSSON QUIET IMPORTED_TARGET jansson)
+if(THINP_JANSSON_FOUND AND THINP_BUILD_CHECK)
+  set(tools_default ON)
+else()
+  set(tools_default OFF)
+endif()
+option(THINP_BUILD_TOOLS "Build the command thinp (needs libthinp-check and jansson)" ${tools_default})
+if(THINP_BUILD_TOOLS AND NOT (THINP_JANSSON_FOUND AND THINP_BUILD_CHECK))
+  message(FATAL_ERROR "THINP_BUILD_TOOLS is on, but THINP_BUILD_CHECK is off or pkg-config does not find jansson")
+endif()
+
+if(THINP_BUILD_TESTS)
+  pkg_check_modules(THINP_CMOCKA REQUIRED QUIET IMPORTED_TARGET cmocka)
+endif()

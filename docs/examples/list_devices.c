@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Lists the thin devices of a pool: list_devices METADATA */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <thinp/error.h>
+#include <thinp/io.h>
+#include <thinp/pool.h>
+
+/* README begin */
+static int show(void *ctx, const struct thinp_device_info *device)
+{
+	(void)ctx;
+	printf("device %" PRIu64 ": %" PRIu64 " blocks mapped\n", device->dev_id, device->mapped_blocks);
+	return 0;
+}
+
+static int list_devices(const char *path)
+{
+	struct thinp_io_opts opts = {.size = sizeof(opts), .flags = THINP_IO_READ_ONLY};
+	struct thinp_io *io = NULL;
+	struct thinp_pool *pool = NULL;
+	int r = thinp_io_open_file(path, &opts, &io);
+
+	if (r == 0)
+		r = thinp_pool_open(io, NULL, &pool);
+	if (r == 0)
+		r = thinp_pool_walk_devices(pool, show, NULL);
+	thinp_pool_close(pool);
+	thinp_io_close(io);
+	return r;
+}
+/* README end */
+
+int main(int argc, char **argv)
+{
+	struct thinp_error_info info = {.size = sizeof(info)};
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: list_devices METADATA\n");
+		return 2;
+	}
+	if (list_devices(argv[1]) != 0) {
+		thinp_error_last(&info);
+		fprintf(stderr, "%s: %s\n", argv[1], info.message);
+		return 1;
+	}
+	return 0;
+}
