@@ -41,7 +41,8 @@ static int read_values(struct thinp_read_section *section, const struct thinp_ar
 		r = tp_array_block_unpack(*data, header);
 	if (!r && header->value_size != type->value_size)
 		r = tp_fail(THINP_ECORRUPT, block,
-			    "array block: values of %u bytes in an array with values of %u bytes", header->value_size, type->value_size);
+			    "array block: values of %u bytes in an array with values of %u bytes", header->value_size,
+			    type->value_size);
 	return r;
 }
 
@@ -117,6 +118,7 @@ struct walk {
 	uint32_t per_block;
 	uint64_t next; /* index that comes next */
 	uint64_t end;
+	thinp_block_t short_block; /* a block that was not full, which only the last may be; THINP_NO_BLOCK: none */
 	thinp_array_span_fn fn;
 	void *ctx;
 };
@@ -140,8 +142,10 @@ static int walk_block(struct walk *walk, uint64_t number, thinp_block_t block)
 	thinp_read_end(&section);
 	if (r)
 		return r;
-	if (base + header.nr_entries < end)
-		return too_short(base + header.nr_entries);
+	if (base + header.nr_entries < end) {
+		walk->short_block = block;
+		return 0;
+	}
 	span.begin = walk->next;
 	span.nr_values = (uint32_t)(end - walk->next);
 	span.values_le = copy + TP_ARRAY_HEADER_SIZE + (size_t)(walk->next - base) * walk->type.value_size;
@@ -161,8 +165,12 @@ static int walk_leaf(void *ctx, const struct thinp_btree_span *leaf)
 		uint64_t number = tp_load_le64(keys + 8 * (size_t)i);
 		int r;
 
+		if (walk->short_block != THINP_NO_BLOCK)
+			return tp_fail(THINP_ECORRUPT, walk->short_block,
+				       "array block: not full, but not the last one");
 		if (number != walk->next / walk->per_block)
-			return too_short(walk->next);
+			return tp_fail(THINP_ECORRUPT, leaf->block,
+				       "array: there are values behind %" PRIu64 ", but not it", walk->next);
 		if (i == ahead) {
 			for (; ahead < leaf->nr_entries && ahead < i + 64; ahead++)
 				blocks[ahead - i] = tp_load_le64(values + 8 * (size_t)ahead);
@@ -178,7 +186,8 @@ static int walk_leaf(void *ctx, const struct thinp_btree_span *leaf)
 int thinp_array_walk(struct thinp_reader *reader, const struct thinp_array_type *user_type, thinp_block_t root,
 		     uint64_t begin, uint64_t end, thinp_array_span_fn fn, void *ctx)
 {
-	struct walk walk = {.reader = reader, .next = begin, .end = end, .fn = fn, .ctx = ctx};
+	struct walk walk = {
+		.reader = reader, .next = begin, .end = end, .short_block = THINP_NO_BLOCK, .fn = fn, .ctx = ctx};
 	uint64_t first, last;
 	int r = take_type(&walk.type, user_type, &walk.per_block);
 

@@ -121,9 +121,10 @@ static void go_to_child(struct tp_path *path, struct tp_path_frame *frame, const
 	}
 }
 
-static void arrive(struct tp_path *path, const struct tp_btree_child *at, const void *node)
+static void arrive(struct tp_path *path, const struct tp_btree_child *at, uint64_t last, const void *node)
 {
 	path->leaf_at = *at;
+	path->leaf_last = last;
 	path->nr_entries = tp_node_nr_entries(node);
 	memcpy(path->leaf, node, THINP_BLOCK_SIZE);
 }
@@ -146,7 +147,7 @@ static int descend(struct tp_path *path, struct tp_btree_child at, uint64_t last
 			return r;
 		*index = choose(path, node, at.level, aim, keys, &exact);
 		if (tp_node_is_leaf(node) && is_last_level(path, at.level)) {
-			arrive(path, &at, node);
+			arrive(path, &at, last, node);
 			return 0;
 		}
 		if (*index >= tp_node_nr_entries(node))

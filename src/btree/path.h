@@ -35,6 +35,7 @@ struct tp_path {
 	uint32_t leaf_depth[THINP_BTREE_MAX_LEVELS]; /* of the tree that the path is in; 0: not known yet, else + 1 */
 	uint64_t keys[THINP_BTREE_MAX_LEVELS];       /* of the upper levels */
 	struct tp_btree_child leaf_at;
+	uint64_t leaf_last;  /* no key that belongs to the leaf is larger */
 	uint32_t nr_entries; /* of the leaf */
 	alignas(64) uint8_t leaf[THINP_BLOCK_SIZE];
 };

@@ -30,6 +30,15 @@ static uint32_t end_in_leaf(const struct walk *walk)
 	return order > 0 ? 0 : tp_node_upper_bound(walk->path.leaf, walk->last_keys[walk->path.type.nr_levels - 1]);
 }
 
+/* Does nothing behind the leaf belong to the range? */
+static bool ends_here(const struct walk *walk, uint32_t end)
+{
+	if (end < walk->path.nr_entries)
+		return true;
+	return walk->last_keys && compare_upper(walk) == 0 &&
+	       walk->last_keys[walk->path.type.nr_levels - 1] <= walk->path.leaf_last;
+}
+
 static int tell(const struct walk *walk, uint32_t begin, uint32_t end)
 {
 	const struct tp_path *path = &walk->path;
@@ -54,7 +63,7 @@ static int run(struct walk *walk, uint32_t index, int r)
 		r = tell(walk, index, end);
 		if (r)
 			return r;
-		if (end < walk->path.nr_entries)
+		if (ends_here(walk, end))
 			return 0;
 		r = tp_path_next_leaf(&walk->path);
 		index = 0;

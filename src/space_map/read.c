@@ -88,6 +88,10 @@ static int find_overflow(const struct tp_sm_view *view, uint64_t block, uint32_t
 	if (r == THINP_ENODATA)
 		return tp_fail(THINP_ECORRUPT, view->root.ref_count_root,
 			       "the overflow tree of the %s space map lacks block %" PRIu64, name_of(view), block);
+	if (!r && tp_load_le32(value) < OVERFLOW)
+		r = tp_fail(THINP_ECORRUPT, view->root.ref_count_root,
+			    "the overflow tree of the %s space map has count %u for block %" PRIu64, name_of(view),
+			    tp_load_le32(value), block);
 	if (!r)
 		*count = tp_load_le32(value);
 	return r;

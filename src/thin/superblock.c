@@ -68,7 +68,7 @@ static int read_block0(struct thinp_pool *pool, uint8_t *data)
 static int check_features(const struct thinp_pool *pool, const struct tp_thin_superblock *sb)
 {
 	if (sb->incompat_flags)
-		return tp_fail(THINP_ENOTSUP, 0,
+		return tp_fail(THINP_ENOTSUP, sb->block,
 			       "the pool uses features that must be understood, but are not: incompat %#x",
 			       sb->incompat_flags);
 	if (sb->compat_ro_flags)
@@ -135,7 +135,8 @@ static int check_against_live(const struct tp_thin_superblock *copy, const struc
 {
 	if (copy->data_block_size != live->data_block_size)
 		return tp_fail(THINP_ECORRUPT, live->held_root,
-			       "metadata snapshot: data blocks of %u sectors, the pool has %u", copy->data_block_size, live->data_block_size);
+			       "metadata snapshot: data blocks of %u sectors, the pool has %u", copy->data_block_size,
+			       live->data_block_size);
 	if (copy->time > live->time)
 		return tp_fail(THINP_ECORRUPT, live->held_root,
 			       "metadata snapshot: time %u is later than the pool's %u", copy->time, live->time);
@@ -156,6 +157,8 @@ int tp_thin_read_metadata_snap(struct thinp_pool *pool)
 	if (!r)
 		tp_thin_superblock_unpack(data, &copy);
 	thinp_read_end(&section);
+	if (!r)
+		r = check_features(pool, &copy);
 	if (!r)
 		r = check_against_live(&copy, &pool->live);
 	if (r)
