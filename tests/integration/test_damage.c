@@ -4,17 +4,17 @@
  *
  * THINP_TEST_SEED repeats a run; THINP_TEST_FACTOR multiplies the number of cases.
  */
-#include "integration/image_device.h"
-#include "support/alloc_counting.h"
 #include "format/kind.h"
 #include "format/node.h"
+#include "integration/image_device.h"
+#include "support/alloc_counting.h"
 
 #include <thinp/dump.h>
 #include <thinp/error.h>
 #include <thinp/pool.h>
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 
 #include <cmocka.h>
 #include <inttypes.h>
@@ -53,7 +53,8 @@ static int take_text(void *ctx, const char *data, size_t nbytes)
 	struct text *text = ctx;
 
 	if (text->healthy) {
-		if (text->len + nbytes > text->healthy->len || memcmp(text->healthy->data + text->len, data, nbytes) != 0)
+		if (text->len + nbytes > text->healthy->len ||
+		    memcmp(text->healthy->data + text->len, data, nbytes) != 0)
 			text->differs = true;
 	} else {
 		if (text->len + nbytes > text->room) {
@@ -80,10 +81,8 @@ struct subject {
 
 static int dump(struct subject *subject, struct text *text)
 {
-	const struct thinp_pool_opts opts = {.size = sizeof(opts),
-					     .flags = subject->flags,
-					     .cache_blocks = 256,
-					     .allocator = &subject->alloc.table};
+	const struct thinp_pool_opts opts = {
+		.size = sizeof(opts), .flags = subject->flags, .cache_blocks = 256, .allocator = &subject->alloc.table};
 	const struct thinp_dump_opts dump_opts = {.size = sizeof(dump_opts), .allocator = &subject->alloc.table};
 	struct thinp_pool *pool;
 	int r;
@@ -239,7 +238,8 @@ static void change_one_field(struct subject *subject, unsigned *nr_taken)
 		tp_store_le32(block + offset, (uint32_t)random_value(tp_load_le32(block + offset)));
 	else
 		tp_store_le64(block + offset, random_value(tp_load_le64(block + offset)));
-	tp_store_le32(block, tp_block_crc(block) ^ type->csum_xor); /* not tp_block_seal: the own address stays as it is */
+	tp_store_le32(block,
+		      tp_block_crc(block) ^ type->csum_xor); /* not tp_block_seal: the own address stays as it is */
 
 	r = dump(subject, &text);
 	if (!r)
