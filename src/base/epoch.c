@@ -22,7 +22,8 @@ static size_t *favourite_slot(void)
 	static _Thread_local size_t favourite; /* 0: a new thread; its address spreads threads well enough */
 
 	if (!favourite)
-		favourite = (size_t)((uint64_t)(uintptr_t)&favourite * UINT64_C(0x9e3779b97f4a7c15) >> 32) | TP_EPOCH_NR_SLOTS;
+		favourite = (size_t)((uint64_t)(uintptr_t)&favourite * UINT64_C(0x9e3779b97f4a7c15) >> 32) |
+			    TP_EPOCH_NR_SLOTS;
 	return &favourite;
 }
 

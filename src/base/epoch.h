@@ -11,8 +11,10 @@
  *
  * Why it is right: the unlinking store, the writer's look at a slot, the reader's announcement and its load of the
  * link are all sequentially consistent. If the writer sees the slot idle, the announcement comes after its look, hence
- * after the unlinking, and the reader finds nothing. Links to such objects must therefore be loaded and cleared with
- * memory_order_seq_cst.
+ * after the unlinking, and the reader finds nothing. If it sees an epoch later than the stamp, the reader had read that
+ * epoch after the stamp was taken, and finds nothing either. An epoch that has passed meanwhile only holds back more.
+ * Links to such objects must therefore be loaded and cleared with memory_order_seq_cst. Leaving is a release and the
+ * look at a slot an acquire, so what a reader did comes before the memory is used again.
  */
 #ifndef TP_BASE_EPOCH_H
 #define TP_BASE_EPOCH_H
@@ -25,7 +27,7 @@
 
 struct tp_epoch_slot {
 	alignas(64) _Atomic uint64_t epoch; /* 0: idle */
-	_Atomic uint64_t work; /* for the owner's statistics: no other thread is likely to touch this line */
+	_Atomic uint64_t work;              /* for statistics: what visits through this slot have done */
 };
 
 struct tp_epochs {
@@ -39,7 +41,7 @@ void tp_epoch_init(struct tp_epochs *epochs);
 struct tp_epoch_slot *tp_epoch_enter(struct tp_epochs *epochs);
 void tp_epoch_leave(struct tp_epoch_slot *slot);
 
-/* Adds to the slot's work. It is the caller's alone while it is announced, so this takes no locked instruction. */
+/* Adds to the slot's work. It is the caller's alone until it leaves, so this takes no locked instruction. */
 static inline void tp_epoch_add_work(struct tp_epoch_slot *slot, uint64_t work)
 {
 	uint64_t before = atomic_load_explicit(&slot->work, memory_order_relaxed);

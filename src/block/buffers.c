@@ -4,7 +4,8 @@
  * have not been used for a while.
  *
  * Eviction is a clock: the hand goes round all buffers, passes over those used since it last came by, and unlinks
- * others. An unlinked buffer is retired, and free as soon as every reader that might still look at it has gone.
+ * others. The read that fetched a block is not counted as use, so blocks that are read once go first. An unlinked buffer
+ * is retired, and free as soon as every reader that might still look at it has gone.
  */
 #include "block/cache.h"
 
@@ -13,8 +14,11 @@
 
 #include <string.h>
 
-/* So many are evicted together, for one look at the readers' slots. */
-#define EVICT_BATCH 8u
+/* So many are evicted together, for one look at the readers' slots; fewer when that were more than 1/16 of all. */
+#define MAX_EVICT_BATCH 8u
+
+/* So many marks of use are taken away in one go. Who waits for the lock shall not wait for a round of a large cache. */
+#define MAX_MARKS_TAKEN 1024u
 
 int tp_cache_init(struct tp_cache *cache, struct thinp_io *io, const struct thinp_allocator *allocator, uint32_t limit)
 {
@@ -22,35 +26,35 @@ int tp_cache_init(struct tp_cache *cache, struct thinp_io *io, const struct thin
 	cache->io = io;
 	cache->allocator = *allocator;
 	cache->limit = limit;
-	cache->max_chunks = limit / TP_CHUNK_MAX_BUFFERS + (limit % TP_CHUNK_MAX_BUFFERS != 0);
-	cache->chunks = tp_alloc_zeroed(allocator, cache->max_chunks, sizeof(*cache->chunks));
-	if (!cache->chunks)
-		return THINP_ENOMEM;
-	if (pthread_mutex_init(&cache->lock, NULL)) {
-		tp_free(allocator, cache->chunks, cache->max_chunks * sizeof(*cache->chunks));
+	if (pthread_mutex_init(&cache->lock, NULL))
 		return tp_fail(THINP_ENOMEM, THINP_NO_BLOCK, "no lock for the block cache");
-	}
 	tp_epoch_init(&cache->epochs);
 	tp_radix_init(&cache->table, &cache->epochs);
-	atomic_store(&cache->counters.bytes, cache->max_chunks * sizeof(*cache->chunks));
 	return 0;
+}
+
+static size_t chunk_bytes(uint32_t nr_buffers)
+{
+	return sizeof(struct tp_chunk) + nr_buffers * sizeof(struct tp_buffer);
 }
 
 static void free_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
 {
-	tp_free(&cache->allocator, chunk->buffers, chunk->nr_buffers * sizeof(*chunk->buffers));
 	tp_free(&cache->allocator, chunk->data, (size_t)chunk->nr_buffers * THINP_BLOCK_SIZE);
+	tp_free(&cache->allocator, chunk, chunk_bytes(chunk->nr_buffers));
 }
 
 void tp_cache_exit(struct tp_cache *cache)
 {
 	struct tp_radix_node *node;
+	struct tp_chunk *chunk;
 
 	while ((node = tp_radix_dismantle(&cache->table)))
 		tp_free(&cache->allocator, node, sizeof(*node));
-	for (uint32_t i = 0; i < cache->nr_chunks; i++)
-		free_chunk(cache, &cache->chunks[i]);
-	tp_free(&cache->allocator, cache->chunks, cache->max_chunks * sizeof(*cache->chunks));
+	while ((chunk = cache->chunks)) {
+		cache->chunks = chunk->next;
+		free_chunk(cache, chunk);
+	}
 	pthread_mutex_destroy(&cache->lock);
 }
 
@@ -69,7 +73,7 @@ static struct tp_buffer *pop_free(struct tp_cache *cache)
 		return NULL;
 	cache->free = buffer->next;
 	buffer->next = NULL;
-	buffer->state = TP_BUFFER_FILLING;
+	buffer->state = TP_BUFFER_IN_HAND;
 	return buffer;
 }
 
@@ -91,32 +95,52 @@ static void retire(struct tp_cache *cache, struct tp_buffer *buffer)
 
 static struct tp_buffer *advance_hand(struct tp_cache *cache)
 {
-	struct tp_chunk *chunk = &cache->chunks[cache->hand_chunk];
+	struct tp_chunk *chunk = cache->hand_chunk;
 	struct tp_buffer *buffer = &chunk->buffers[cache->hand_buffer];
 
 	if (++cache->hand_buffer == chunk->nr_buffers) {
 		cache->hand_buffer = 0;
-		if (++cache->hand_chunk == cache->nr_chunks)
-			cache->hand_chunk = 0;
+		cache->hand_chunk = chunk->next ? chunk->next : cache->chunks;
 	}
 	return buffer;
 }
 
-/* Two rounds of the hand at most: the first may only take away the mark of use. */
+/* Says whether the buffer had a mark, and takes it away. A use at the same moment may get lost: it is only a mark. */
+static bool take_mark(struct tp_buffer *buffer)
+{
+	if (atomic_load_explicit(&buffer->use, memory_order_relaxed) != TP_USED)
+		return false;
+	atomic_store_explicit(&buffer->use, TP_UNUSED, memory_order_relaxed);
+	return true;
+}
+
+/* Two rounds of the hand at most: the first may only take away marks. */
 static void evict(struct tp_cache *cache, uint32_t wanted)
 {
-	uint64_t steps = cache->nr_chunks ? 2 * (uint64_t)cache->nr_buffers : 0;
+	uint64_t steps = cache->chunks ? 2 * (uint64_t)cache->nr_buffers : 0;
+	uint32_t marks_taken = 0;
 
 	for (; steps && wanted && cache->nr_linked; steps--) {
 		struct tp_buffer *buffer = advance_hand(cache);
 
 		if (buffer->state != TP_BUFFER_LINKED || buffer->pins)
 			continue;
-		if (atomic_exchange_explicit(&buffer->used, false, memory_order_relaxed))
+		if (marks_taken < MAX_MARKS_TAKEN && take_mark(buffer)) {
+			marks_taken++;
 			continue;
+		}
 		retire(cache, buffer);
 		wanted--;
 	}
+}
+
+static uint32_t evict_batch(const struct tp_cache *cache)
+{
+	uint32_t part = cache->limit / 16;
+
+	if (part < 1)
+		return 1;
+	return part < MAX_EVICT_BATCH ? part : MAX_EVICT_BATCH;
 }
 
 static void free_retired(struct tp_cache *cache)
@@ -144,45 +168,55 @@ static struct tp_buffer *find_free(struct tp_cache *cache)
 	if (!cache->free)
 		free_retired(cache);
 	if (!cache->free && cache->nr_retired < most_retired(cache)) {
-		evict(cache, cache->limit < 4 * EVICT_BATCH ? 1 : EVICT_BATCH);
+		evict(cache, evict_batch(cache));
 		free_retired(cache);
 	}
 	return pop_free(cache);
 }
 
-static bool make_chunk(struct tp_cache *cache, struct tp_chunk *chunk, uint32_t nr_buffers)
+static struct tp_chunk *make_chunk(struct tp_cache *cache, uint32_t nr_buffers)
 {
+	size_t data_bytes = (size_t)nr_buffers * THINP_BLOCK_SIZE;
+	struct tp_chunk *chunk = tp_alloc_zeroed(&cache->allocator, 1, chunk_bytes(nr_buffers));
+
+	if (!chunk)
+		return NULL;
 	chunk->nr_buffers = nr_buffers;
-	chunk->data = tp_alloc_aligned(&cache->allocator, (size_t)nr_buffers * THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-	chunk->buffers = tp_alloc_zeroed(&cache->allocator, nr_buffers, sizeof(*chunk->buffers));
-	if (!chunk->data || !chunk->buffers) {
+	chunk->data = tp_alloc_aligned(&cache->allocator, data_bytes, THINP_BLOCK_SIZE);
+	if (!chunk->data) {
 		free_chunk(cache, chunk);
-		return false;
+		return NULL;
 	}
 	for (uint32_t i = 0; i < nr_buffers; i++)
 		chunk->buffers[i].data = chunk->data + (size_t)i * THINP_BLOCK_SIZE;
-	atomic_fetch_add_explicit(&cache->counters.bytes, nr_buffers * (THINP_BLOCK_SIZE + sizeof(*chunk->buffers)),
-				  memory_order_relaxed);
-	return true;
+	atomic_fetch_add_explicit(&cache->counters.bytes, data_bytes + chunk_bytes(nr_buffers), memory_order_relaxed);
+	return chunk;
+}
+
+/* The buffers are pushed from the last to the first, so that they are taken, and later evicted, in ascending order. */
+static void add_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
+{
+	if (cache->last_chunk)
+		cache->last_chunk->next = chunk;
+	else
+		cache->chunks = cache->hand_chunk = chunk;
+	cache->last_chunk = chunk;
+	for (uint32_t i = chunk->nr_buffers; i--;)
+		push_free(cache, &chunk->buffers[i]);
 }
 
 /* Room for a chunk is claimed under the lock, the memory is taken without it. */
 static struct tp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers)
 {
-	struct tp_chunk chunk;
+	struct tp_chunk *chunk = make_chunk(cache, nr_buffers);
 	struct tp_buffer *buffer;
-	bool made = make_chunk(cache, &chunk, nr_buffers);
 
 	pthread_mutex_lock(&cache->lock);
-	if (made) {
-		cache->chunks[cache->nr_chunks++] = chunk;
-		for (uint32_t i = 0; i < nr_buffers; i++)
-			push_free(cache, &chunk.buffers[i]);
-		buffer = pop_free(cache);
-	} else {
+	if (chunk)
+		add_chunk(cache, chunk);
+	else
 		cache->nr_buffers -= nr_buffers;
-		buffer = find_free(cache); /* what there is must do */
-	}
+	buffer = find_free(cache); /* without a chunk, what there is must do */
 	pthread_mutex_unlock(&cache->lock);
 	return buffer;
 }

@@ -16,35 +16,44 @@
 
 #define TP_CHUNK_MAX_BUFFERS 64u
 
-/* A buffer is in exactly one of four states: free, in the hands of the thread that fills it, linked (readers can find
- * it), retired (no new reader can find it, an old one may still look at it). */
-enum tp_buffer_state { TP_BUFFER_FREE, TP_BUFFER_FILLING, TP_BUFFER_LINKED, TP_BUFFER_RETIRED };
+/* A buffer is in exactly one of four states: free, in the hands of one thread (which fills it, and may keep it for its
+ * section when it cannot be linked), linked (readers can find it), retired (no new reader can find it, an old one may
+ * still look at it). */
+enum tp_buffer_state { TP_BUFFER_FREE, TP_BUFFER_IN_HAND, TP_BUFFER_LINKED, TP_BUFFER_RETIRED };
 
+/* What the clock's hand goes by: since it last came past, the block was not used again, or was; or it was fetched ahead
+ * of its first use, which is not counted, so that a scan that fetches ahead does not drive out what is in use. */
+enum tp_buffer_use { TP_UNUSED, TP_USED, TP_AHEAD };
+
+/* Without the lock readers look at block, data, type and use of a linked buffer. A compiler may load neighbouring fields
+ * in one go, so those under the lock do not share a word with an atomic one. */
 struct tp_buffer {
 	thinp_block_t block;
 	uint8_t *data;                                 /* 4096 bytes, aligned to 4096 */
 	_Atomic(const struct thinp_block_type *) type; /* the kind that the content was checked as */
-	atomic_bool used;                              /* since the clock's hand came by */
-	bool is_private;                               /* not of the cache: belongs to one section */
-	uint8_t state;                                 /* enum tp_buffer_state */
-	uint32_t pins;                                 /* readers that hold it across I/O; under the lock */
-	struct tp_buffer *next;                        /* in the list of free or retired buffers */
-	uint64_t stamp;                                /* of a retired buffer */
+	_Atomic uint8_t use;                           /* enum tp_buffer_use */
+
+	struct tp_buffer *next; /* in the list of free or retired buffers */
+	uint64_t stamp;         /* of a retired buffer */
+	uint32_t pins;          /* sections that hold it across I/O */
+	uint8_t state;          /* enum tp_buffer_state */
+	bool is_private;        /* not of the cache: belongs to one section */
 };
 
 /* Buffers are made in chunks, as they are needed. */
 struct tp_chunk {
+	struct tp_chunk *next;
 	uint8_t *data;
-	struct tp_buffer *buffers;
 	uint32_t nr_buffers;
+	struct tp_buffer buffers[];
 };
 
 struct tp_cache_counters {
+	_Atomic uint64_t hits; /* found under the lock; those without are counted in the epoch slots */
 	_Atomic uint64_t misses;
 	_Atomic uint64_t prefetched;
 	_Atomic uint64_t evictions;
 	_Atomic uint64_t uncached;
-	_Atomic uint64_t slotless_hits;
 	_Atomic uint64_t bytes;
 };
 
@@ -64,10 +73,9 @@ struct tp_cache {
 	struct tp_buffer *free;
 	struct tp_buffer *retired_first; /* oldest stamp first */
 	struct tp_buffer *retired_last;
-	struct tp_chunk *chunks;
-	uint32_t nr_chunks;
-	uint32_t max_chunks;
-	uint32_t hand_chunk; /* the clock's hand */
+	struct tp_chunk *chunks; /* oldest first */
+	struct tp_chunk *last_chunk;
+	struct tp_chunk *hand_chunk; /* the clock's hand */
 	uint32_t hand_buffer;
 };
 
@@ -75,6 +83,14 @@ int tp_cache_init(struct tp_cache *cache, struct thinp_io *io, const struct thin
 
 /* Releases all memory. No reader may be left. */
 void tp_cache_exit(struct tp_cache *cache);
+
+static inline void tp_buffer_note_use(struct tp_buffer *buffer)
+{
+	uint8_t use = atomic_load_explicit(&buffer->use, memory_order_relaxed);
+
+	if (use != TP_USED)
+		atomic_store_explicit(&buffer->use, use == TP_AHEAD ? TP_UNUSED : TP_USED, memory_order_relaxed);
+}
 
 /* A block that the cache has, checked as the kind; NULL otherwise. Lock-free, within an epoch. */
 static inline struct tp_buffer *tp_cache_find(struct tp_cache *cache, thinp_block_t block,
@@ -84,8 +100,7 @@ static inline struct tp_buffer *tp_cache_find(struct tp_cache *cache, thinp_bloc
 
 	if (!buffer || atomic_load_explicit(&buffer->type, memory_order_acquire) != type)
 		return NULL;
-	if (!atomic_load_explicit(&buffer->used, memory_order_relaxed))
-		atomic_store_explicit(&buffer->used, true, memory_order_relaxed);
+	tp_buffer_note_use(buffer);
 	return buffer;
 }
 
@@ -95,8 +110,12 @@ int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thi
 		   struct tp_buffer **buffer);
 void tp_cache_unpin(struct tp_cache *cache, struct tp_buffer *buffer);
 
-/* Fetches blocks in as few operations as possible; tells nothing. blocks ascend, none is beyond the device. */
-void tp_cache_prefetch(struct tp_cache *cache, const thinp_block_t *blocks, size_t nr_blocks,
+/* Takes the blocks that the cache has out of the array; the others keep their order. Returns how many are left. */
+size_t tp_cache_drop_cached(struct tp_cache *cache, thinp_block_t *blocks, size_t nr_blocks);
+
+/* Fetches blocks in as few batches as possible; tells nothing of failures. blocks ascend, none is beyond the device.
+ * Returns false when it stopped because no buffer was to be had. Outside of an epoch. */
+bool tp_cache_prefetch(struct tp_cache *cache, const thinp_block_t *blocks, size_t nr_blocks,
 		       const struct thinp_block_type *type);
 
 /* For the two halves of the cache: buffers.c gives buffers, cache.c fills them. The lock is taken inside. */

@@ -49,7 +49,7 @@ void thinp_bm_destroy(struct thinp_bm *bm)
 
 static uint64_t hits_of(struct tp_cache *cache)
 {
-	uint64_t hits = atomic_load(&cache->counters.slotless_hits);
+	uint64_t hits = atomic_load(&cache->counters.hits);
 
 	for (size_t i = 0; i < TP_EPOCH_NR_SLOTS; i++)
 		hits += atomic_load_explicit(&cache->epochs.slots[i].work, memory_order_relaxed);

@@ -58,16 +58,14 @@ static void drop_held(struct thinp_read_section *section)
 
 static void leave(struct thinp_read_section *section)
 {
-	struct tp_cache *cache = &section->reader->bm->cache;
 	struct tp_epoch_slot *slot = section->slot;
 
-	if (section->hits)
-		atomic_fetch_add_explicit(slot ? &slot->work : &cache->counters.slotless_hits, section->hits,
-					  memory_order_relaxed);
-	section->hits = 0;
-	if (slot)
-		tp_epoch_leave(slot);
+	if (!slot)
+		return; /* without a slot nothing is found, so there are no hits */
+	tp_epoch_add_work(slot, section->hits);
+	tp_epoch_leave(slot);
 	section->slot = NULL;
+	section->hits = 0;
 }
 
 void thinp_read_end(struct thinp_read_section *section)
@@ -120,9 +118,8 @@ int thinp_read_block(struct thinp_read_section *section, thinp_block_t block, co
 		return 0;
 	}
 	if (block >= section->reader->nr_blocks)
-		return tp_fail(THINP_ECORRUPT, block,
-			       "%s beyond the end of the metadata, %" PRIu64 " blocks", type->name,
-			       section->reader->nr_blocks);
+		return tp_fail(THINP_ECORRUPT, block, "%s beyond the end of the metadata, %" PRIu64 " blocks",
+			       type->name, section->reader->nr_blocks);
 	return fetch(section, block, type, data);
 }
 
@@ -134,8 +131,35 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Sorted pieces of this size are enough for neighbours to be read together. */
+/* A prefetch is done in pieces of this size. */
 #define PIECE 256u
+
+/* Of the blocks named, the first that are in range and not in the cache; at most as many as wanted. Returns how many of
+ * those named it has dealt with. */
+static size_t choose(struct thinp_reader *reader, const thinp_block_t *blocks, size_t nr_blocks, size_t wanted,
+		     thinp_block_t *piece, size_t *nr)
+{
+	size_t i;
+
+	*nr = 0;
+	for (i = 0; i < nr_blocks && *nr < wanted; i++)
+		if (blocks[i] < reader->nr_blocks)
+			piece[(*nr)++] = blocks[i];
+	*nr = tp_cache_drop_cached(&reader->bm->cache, piece, *nr);
+	return i;
+}
+
+/* Puts neighbours side by side, so that they can be read together, and what was named twice. */
+static size_t sort_unique(thinp_block_t *piece, size_t nr)
+{
+	size_t nr_unique = 0;
+
+	qsort(piece, nr, sizeof(piece[0]), by_number);
+	for (size_t i = 0; i < nr; i++)
+		if (!nr_unique || piece[i] != piece[nr_unique - 1])
+			piece[nr_unique++] = piece[i];
+	return nr_unique;
+}
 
 void thinp_reader_prefetch(struct thinp_reader *reader, const struct thinp_block_type *type,
 			   const thinp_block_t *blocks, size_t nr_blocks)
@@ -145,16 +169,14 @@ void thinp_reader_prefetch(struct thinp_reader *reader, const struct thinp_block
 	thinp_block_t piece[PIECE];
 
 	while (nr_blocks && left) {
-		size_t nr_taken = nr_blocks < PIECE ? nr_blocks : PIECE;
-		size_t nr = 0;
+		size_t nr;
+		size_t nr_chosen = choose(reader, blocks, nr_blocks, left < PIECE ? left : PIECE, piece, &nr);
 
-		for (size_t i = 0; i < nr_taken && nr < left; i++)
-			if (blocks[i] < reader->nr_blocks)
-				piece[nr++] = blocks[i];
-		qsort(piece, nr, sizeof(piece[0]), by_number);
-		tp_cache_prefetch(cache, piece, nr, type);
-		blocks += nr_taken;
-		nr_blocks -= nr_taken;
+		nr = sort_unique(piece, nr);
+		if (nr && !tp_cache_prefetch(cache, piece, nr, type))
+			return;
+		blocks += nr_chosen;
+		nr_blocks -= nr_chosen;
 		left -= nr;
 	}
 }

@@ -188,8 +188,8 @@ static void a_thread_whose_place_was_taken_settles_elsewhere(void **state)
 enum { NR_CELLS = 8, NR_OBJECTS = 64, NR_READERS = 3 };
 
 struct object {
-	uint64_t cell; /* plain memory: the sanitizer watches it */
-	uint64_t again;
+	volatile uint64_t cell; /* not atomic: the sanitizer watches it */
+	volatile uint64_t again;
 	uint64_t stamp;
 	struct object *next;
 };
@@ -212,7 +212,7 @@ static void look(struct scene *scene, uint64_t cell)
 	struct tp_epoch_slot *slot = tp_epoch_enter(scene->epochs);
 	const struct object *object = atomic_load(&scene->cells[cell]);
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 16; i++)
 		if (object->cell != cell || object->again != cell)
 			atomic_fetch_add(&scene->nr_wrong, 1);
 	tp_epoch_leave(slot);
@@ -249,7 +249,8 @@ static void take_back(struct scene *scene)
 		struct object *object = scene->retired_first;
 
 		scene->retired_first = object->next;
-		object->cell = object->again = UINT64_MAX; /* poison */
+		object->cell = UINT64_MAX; /* poison */
+		object->again = UINT64_MAX;
 		object->next = scene->free;
 		scene->free = object;
 	}
@@ -260,16 +261,18 @@ static bool change(struct scene *scene, uint64_t cell)
 {
 	struct object *object;
 
-	if (!scene->free)
-		take_back(scene);
 	object = scene->free;
-	if (!object)
+	if (!object) {
+		take_back(scene);
 		return false;
+	}
 	scene->free = object->next;
-	object->cell = object->again = cell;
+	object->cell = cell;
+	object->again = cell;
 	object = atomic_exchange(&scene->cells[cell], object);
 	if (object)
 		retire(scene, object);
+	take_back(scene); /* at once, to leave as little time as can be between unlinking and using again */
 	return true;
 }
 
