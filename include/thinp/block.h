@@ -35,12 +35,12 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_bm_opts) == 24, "publis
 
 /** What a block manager has done so far, and what it holds. */
 struct thinp_bm_stats {
-	size_t size;         /**< sizeof(struct thinp_bm_stats), set by the caller */
-	uint64_t hits;       /**< reads answered by the cache, by sections that have ended */
-	uint64_t misses;     /**< reads that had to fetch their block */
-	uint64_t prefetched; /**< blocks fetched ahead of a read */
-	uint64_t evictions;  /**< blocks dropped to make room */
-	uint64_t uncached; /**< reads into memory of the section's own, because no buffer of the cache could be freed */
+	size_t size;            /**< sizeof(struct thinp_bm_stats), set by the caller */
+	uint64_t hits;          /**< reads answered by the cache, by sections that have ended */
+	uint64_t misses;        /**< reads that had to fetch their block */
+	uint64_t prefetched;    /**< blocks fetched ahead of a read */
+	uint64_t evictions;     /**< blocks dropped to make room */
+	uint64_t uncached;      /**< reads that the cache could not keep, for want of a buffer or of memory */
 	uint64_t blocks_cached; /**< blocks in the cache now */
 	uint64_t blocks_limit;  /**< most blocks the cache may hold */
 	uint64_t bytes;         /**< memory taken now, buffers and tables together */
@@ -132,6 +132,7 @@ THINP_API const void *thinp_read_peek(struct thinp_read_section *section, thinp_
  *  @retval THINP_ECORRUPT  the address is beyond the reader's limit, or the block fails its check
  *  @retval THINP_EIO       the device failed
  *  @retval THINP_ENOMEM    no memory
+ *  @return or another code of thinp_io_batch(), for example #THINP_EFORKED
  */
 THINP_API int thinp_read_block(struct thinp_read_section *section, thinp_block_t block,
 			       const struct thinp_block_type *type, const void **data);

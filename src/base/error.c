@@ -139,6 +139,11 @@ int tp_fail_os(int os_errno, uint64_t block, const char *format, ...)
 	return last.code;
 }
 
+void tp_error_restore(const struct thinp_error_info *before)
+{
+	last = *before;
+}
+
 int thinp_error_report(int code, uint64_t block, const char *message)
 {
 	return tp_fail(code, block, "%s", message);

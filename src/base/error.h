@@ -25,6 +25,10 @@ TP_PRIVATE_API int tp_fail(int code, uint64_t block, const char *format, ...) TP
 /* The same for a failure of the system: the code is chosen by os_errno (positive), whose text is appended. */
 int tp_fail_os(int os_errno, uint64_t block, const char *format, ...) TP_PRINTF(3, 4);
 
+/* Puts back the record that thinp_error_last() gave, for work that may fail without anybody being told: a call that
+ * succeeds leaves the record alone. */
+void tp_error_restore(const struct thinp_error_info *before);
+
 /* The code that stands for an errno (positive). */
 int tp_err_from_errno(int os_errno);
 

@@ -92,16 +92,19 @@ const void *thinp_read_peek(struct thinp_read_section *section, thinp_block_t bl
 static int fetch(struct thinp_read_section *section, thinp_block_t block, const struct thinp_block_type *type,
 		 const void **data)
 {
+	struct thinp_error_info before = {.size = sizeof(before)};
 	struct tp_cache *cache = &section->reader->bm->cache;
 	struct tp_buffer *buffer;
 	int r;
 
 	leave(section);
 	drop_held(section);
+	thinp_error_last(&before);
 	r = tp_cache_fetch(cache, block, type, &buffer);
 	section->slot = tp_epoch_enter(&cache->epochs);
 	if (r)
 		return r;
+	tp_error_restore(&before); /* memory for the cache may have been missing: that has become nobody's failure */
 	section->held = buffer;
 	*data = buffer->data;
 	return 0;
@@ -161,8 +164,8 @@ static size_t sort_unique(thinp_block_t *piece, size_t nr)
 	return nr_unique;
 }
 
-void thinp_reader_prefetch(struct thinp_reader *reader, const struct thinp_block_type *type,
-			   const thinp_block_t *blocks, size_t nr_blocks)
+static void prefetch(struct thinp_reader *reader, const struct thinp_block_type *type, const thinp_block_t *blocks,
+		     size_t nr_blocks)
 {
 	struct tp_cache *cache = &reader->bm->cache;
 	size_t left = cache->limit / 4;
@@ -179,4 +182,14 @@ void thinp_reader_prefetch(struct thinp_reader *reader, const struct thinp_block
 		nr_blocks -= nr_chosen;
 		left -= nr;
 	}
+}
+
+void thinp_reader_prefetch(struct thinp_reader *reader, const struct thinp_block_type *type,
+			   const thinp_block_t *blocks, size_t nr_blocks)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+
+	thinp_error_last(&before);
+	prefetch(reader, type, blocks, nr_blocks);
+	tp_error_restore(&before);
 }

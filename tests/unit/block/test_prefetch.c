@@ -15,6 +15,7 @@
 #include "format/kind.h"
 #include "support/block_fixture.h"
 #include "support/io_file_fixture.h"
+#include "unit/format/expect.h"
 
 enum { NR_BLOCKS = 1000, CACHE = 400, QUARTER = CACHE / 4 };
 
@@ -281,6 +282,18 @@ static void a_block_that_cannot_be_read_is_told_at_the_read(void **state)
 	assert_int_equal(block_fixture_read(f, 12), 0);
 }
 
+static void a_failure_leaves_the_detail_of_an_earlier_one_alone(void **state)
+{
+	struct block_fixture *f = *state;
+
+	thinp_error_report(THINP_ENOSPC, 4711, "of before");
+	f->device.blocks[12 * THINP_BLOCK_SIZE + 100] ^= 1;
+	block_device_fail(&f->device, 1 + 1, -EIO);
+	prefetch_range(f, 10, 20);
+	assert_int_equal(block_fixture_stats(f).prefetched, 8);
+	expect_failure(THINP_ENOSPC, THINP_ENOSPC, 4711, "of before");
+}
+
 static void when_nothing_can_be_read_nothing_is_kept(void **state)
 {
 	struct block_fixture *f = *state;
@@ -357,6 +370,7 @@ int main(void)
 		cmocka_unit_test(used_blocks_are_not_driven_out_by_a_scan_that_fetches_ahead),
 		TEST(a_block_that_fails_its_check_is_not_kept),
 		TEST(a_block_that_cannot_be_read_is_told_at_the_read),
+		TEST(a_failure_leaves_the_detail_of_an_earlier_one_alone),
 		TEST(when_nothing_can_be_read_nothing_is_kept),
 		cmocka_unit_test(with_every_buffer_held_nothing_is_fetched),
 		cmocka_unit_test(a_section_of_the_same_thread_is_no_deadlock),

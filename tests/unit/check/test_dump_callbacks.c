@@ -73,6 +73,27 @@ static void what_the_write_callback_returns_ends_the_dump_at_every_call(void **s
 	image_pool_close(&image);
 }
 
+/* Nobody wants the rest, so it is not read. */
+static void a_dump_that_cannot_be_written_stops_reading(void **state)
+{
+	static struct thinp_run runs[12000];
+	const struct image_thin device = long_device(runs, NR_OF(runs));
+	const struct tree_shape small_leaves = {.per_leaf = 20};
+	struct image_text text = {.fail_at = 1, .fail_with = THINP_ENOSPC};
+	struct image_pool image;
+	struct thinp_pool *pool;
+	uint64_t before;
+
+	(void)state;
+	image_pool_open(&image, &small_leaves, &device, 1);
+	pool = open_pool(&image);
+	before = atomic_load(&image.image.nr_reads);
+	assert_int_equal(thinp_dump(pool, NULL, image_text_take, &text), THINP_ENOSPC);
+	assert_true(atomic_load(&image.image.nr_reads) - before < 12000 / 20 / 2);
+	thinp_pool_close(pool);
+	image_pool_close(&image);
+}
+
 static void a_dump_of_a_few_bytes_is_handed_over_once(void **state)
 {
 	struct image_text text = {.fail_at = 1, .fail_with = 5};
@@ -375,6 +396,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_write_callback_returns_ends_the_dump_at_every_call),
+		cmocka_unit_test(a_dump_that_cannot_be_written_stops_reading),
 		cmocka_unit_test(a_dump_of_a_few_bytes_is_handed_over_once),
 		cmocka_unit_test(progress_ends_with_the_number_of_mappings),
 		cmocka_unit_test(a_dump_can_be_cancelled_at_every_call),

@@ -5,6 +5,7 @@
 #include "support/image_expect.h"
 #include "support/image_pool.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define NR_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -498,6 +499,35 @@ static void opening_survives_failing_reads_and_allocations(void **state)
 	image_pool_close(&image);
 }
 
+static int no_size(void *ctx, uint64_t *nr_blocks)
+{
+	(void)ctx;
+	(void)nr_blocks;
+	return -EIO;
+}
+
+static int no_batch(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
+{
+	(void)ctx;
+	(void)ops;
+	(void)nr_ops;
+	return -EIO;
+}
+
+static void a_device_that_does_not_tell_its_size_has_failed(void **state)
+{
+	static const struct thinp_io_backend table = {.size = sizeof(table), .get_size = no_size, .batch = no_batch};
+	struct thinp_pool *pool = NULL;
+	struct thinp_io *io;
+
+	(void)state;
+	assert_int_equal(thinp_io_create(&table, NULL, NULL, &io), 0);
+	assert_int_equal(thinp_pool_open(io, NULL, &pool), THINP_EIO);
+	expect_detail(THINP_EIO);
+	assert_null(pool);
+	thinp_io_close(io);
+}
+
 static void closing_no_pool_is_allowed(void **state)
 {
 	(void)state;
@@ -525,6 +555,7 @@ int main(void)
 		cmocka_unit_test(a_good_pool_says_nothing_to_the_log),
 		cmocka_unit_test(every_fact_of_the_superblock_is_told),
 		cmocka_unit_test(opening_survives_failing_reads_and_allocations),
+		cmocka_unit_test(a_device_that_does_not_tell_its_size_has_failed),
 		cmocka_unit_test(closing_no_pool_is_allowed),
 	};
 
