@@ -43,5 +43,6 @@ if(TARGET thinp)
     thinp_add_test(install/${way} ${CMAKE_CURRENT_SOURCE_DIR}/install/run ${way} ${PROJECT_BINARY_DIR}
       ${CMAKE_CURRENT_BINARY_DIR}/install/${way} ${CMAKE_C_COMPILER} ${CMAKE_COMMAND} ${PROJECT_VERSION}
       ${fixtures}/kernel-empty.meta)
+    set_tests_properties(install/${way} PROPERTIES ENVIRONMENT "CMAKE_GENERATOR=${CMAKE_GENERATOR}")
   endforeach()
 endif()

@@ -12,8 +12,8 @@
  *  last key here, and not half-open.
  *
  *  Damage is answered with #THINP_ECORRUPT, and thinp_error_last() names block and reason. Cycles, wrong depths, keys
- *  outside of what the parent promises and nodes of another kind of tree are damage. Time is bounded by the number of
- *  blocks, memory is constant.
+ *  outside of what the parent promises and nodes of another kind of tree are damage. The time for a
+ *  tree is bounded by the number of blocks (of a nested one: for each tree in it), memory is constant.
  *
  *  Any number of threads may read one tree at once. A cursor belongs to one thread at a time.
  */

@@ -89,13 +89,16 @@ int thinp_array_nr_values(struct thinp_reader *reader, const struct thinp_array_
 	struct tp_array_header header;
 	const uint8_t *data;
 	uint8_t address[8];
+	struct thinp_error_info before = {.size = sizeof(before)};
 	uint32_t per_block;
 	uint64_t number;
 	int r = take_type(&type, user_type, &per_block);
 
+	thinp_error_last(&before);
 	if (!r)
 		r = thinp_btree_last(reader, &tree_type, root, &number, address);
 	if (r == THINP_ENODATA) {
+		tp_error_restore(&before); /* an empty array is no failure */
 		*nr_values = 0;
 		return 0;
 	}

@@ -163,8 +163,10 @@ static void run_group(struct batch *batch)
 	}
 }
 
-/* The first failure in the caller's order. Others have come since, so its detail is found out once more. */
-static int report_first_failure(struct batch *batch, const uint64_t *keys, size_t nr)
+/* The first failure in the caller's order. Others have come since, so its detail is found out once more. Without one,
+ * the detail record is put back: that a key is not there was told by its result. */
+static int report_first_failure(struct batch *batch, const uint64_t *keys, size_t nr,
+				const struct thinp_error_info *before)
 {
 	for (size_t i = 0; i < nr; i++) {
 		int failure = batch->results[i];
@@ -176,6 +178,7 @@ static int report_first_failure(struct batch *batch, const uint64_t *keys, size_
 			tp_fail(failure, THINP_NO_BLOCK, "key number %zu of %zu could not be looked up", i, nr);
 		return failure;
 	}
+	tp_error_restore(before);
 	return 0;
 }
 
@@ -183,10 +186,12 @@ int thinp_btree_lookup_many(struct thinp_reader *reader, const struct thinp_btre
 			    const uint64_t *keys, size_t nr_keys, void *values_le, int32_t *results)
 {
 	struct batch batch = {.reader = reader, .root = root, .values_le = values_le, .results = results};
+	struct thinp_error_info before = {.size = sizeof(before)};
 	int r = tp_btree_type_take(&batch.type, type);
 
 	if (r)
 		return r;
+	thinp_error_last(&before);
 	for (size_t begin = 0; begin < nr_keys; begin += GROUP) {
 		size_t end = nr_keys - begin < GROUP ? nr_keys : begin + GROUP;
 
@@ -196,5 +201,5 @@ int thinp_btree_lookup_many(struct thinp_reader *reader, const struct thinp_btre
 								     .number = i};
 		run_group(&batch);
 	}
-	return report_first_failure(&batch, keys, nr_keys);
+	return report_first_failure(&batch, keys, nr_keys, &before);
 }

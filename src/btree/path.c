@@ -21,6 +21,7 @@ void tp_path_init(struct tp_path *path, struct thinp_reader *reader, const struc
 	path->type = *type;
 	path->root = root;
 	path->prefetch = false;
+	path->prefetch_last = UINT64_MAX;
 	path->nr_frames = 0;
 	path->nr_entries = 0;
 }
@@ -90,12 +91,15 @@ static struct tp_btree_child child_of(const struct tp_path_frame *frame, const v
 }
 
 /* Addresses of the children to fetch ahead, from the frame's index on. */
-static size_t children_ahead(struct tp_path_frame *frame, const void *node, thinp_block_t *blocks)
+static size_t children_ahead(struct tp_path_frame *frame, const void *node, uint64_t last, thinp_block_t *blocks)
 {
 	size_t nr = 0;
 
-	for (uint32_t i = frame->index; i < frame->nr_entries && nr < TP_PATH_PREFETCH; i++)
+	for (uint32_t i = frame->index; i < frame->nr_entries && nr < TP_PATH_PREFETCH; i++) {
+		if (tp_node_key(node, i) > last)
+			break;
 		blocks[nr++] = tp_node_value64(node, i);
+	}
 	frame->fetched_until = frame->index + (uint32_t)nr;
 	return nr;
 }
@@ -113,7 +117,7 @@ static void go_to_child(struct tp_path *path, struct tp_path_frame *frame, const
 	if (child->depth == 0)
 		path->leaf_depth[child->level] = 0;
 	if (path->prefetch && frame->index >= frame->fetched_until)
-		nr_ahead = children_ahead(frame, node, blocks);
+		nr_ahead = children_ahead(frame, node, path->prefetch_last, blocks);
 	if (nr_ahead > 1) {
 		thinp_read_end(section);
 		thinp_reader_prefetch(path->reader, thinp_block_type_node(), blocks, nr_ahead);

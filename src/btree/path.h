@@ -29,8 +29,9 @@ struct tp_path {
 	struct thinp_reader *reader;
 	struct thinp_btree_type type;
 	thinp_block_t root;
-	bool prefetch;    /* fetch children ahead: for walks */
-	size_t nr_frames; /* without the leaf */
+	bool prefetch;          /* fetch children ahead: for walks */
+	uint64_t prefetch_last; /* but none whose keys are all larger; only in trees of one level */
+	size_t nr_frames;       /* without the leaf */
 	struct tp_path_frame frames[TP_PATH_MAX_FRAMES];
 	uint32_t leaf_depth[THINP_BTREE_MAX_LEVELS]; /* of the tree that the path is in; 0: not known yet, else + 1 */
 	uint64_t keys[THINP_BTREE_MAX_LEVELS];       /* of the upper levels */

@@ -97,6 +97,8 @@ int thinp_btree_walk_range(struct thinp_reader *reader, const struct thinp_btree
 		return r;
 	tp_path_init(&walk.path, reader, &type, root);
 	walk.path.prefetch = true;
+	if (type.nr_levels == 1)
+		walk.path.prefetch_last = *last_keys;
 	r = tp_path_seek(&walk.path, first_keys, &index);
 	return run(&walk, index, r);
 }

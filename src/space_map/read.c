@@ -112,10 +112,12 @@ int tp_sm_count(const struct tp_sm_view *view, uint64_t block, uint32_t *count)
 	thinp_block_t bitmap;
 	const void *data;
 	uint32_t bits;
-	int r = block < view->root.nr_blocks ? 0 : check_range(view, block, UINT64_MAX);
+	int r;
 
-	if (!r)
-		r = find_bitmap(view, block / TP_BITMAP_NR_ENTRIES, &bitmap);
+	if (block >= view->root.nr_blocks)
+		return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "block %" PRIu64 " of a %s space map of %" PRIu64, block,
+			       name_of(view), view->root.nr_blocks);
+	r = find_bitmap(view, block / TP_BITMAP_NR_ENTRIES, &bitmap);
 	if (r)
 		return r;
 	thinp_read_begin(view->reader, &section);

@@ -72,10 +72,16 @@ struct pair {
 /* Moves a cursor on, and tells whether it came to an entry. */
 static int advance(struct thinp_btree_cursor *cursor, bool *has_entry)
 {
-	int r = thinp_btree_cursor_next(cursor);
+	struct thinp_error_info before = {.size = sizeof(before)};
+	int r;
 
+	thinp_error_last(&before);
+	r = thinp_btree_cursor_next(cursor);
 	*has_entry = !r;
-	return r == THINP_ENODATA ? 0 : r;
+	if (r != THINP_ENODATA)
+		return r;
+	tp_error_restore(&before); /* the end is no failure */
+	return 0;
 }
 
 /* The next device of both trees; THINP_ENODATA at the end of both. */

@@ -163,6 +163,8 @@ int tp_thin_read_metadata_snap(struct thinp_pool *pool)
 		r = check_against_live(&copy, &pool->live);
 	if (r)
 		return r;
+	if (copy.held_root || copy.data_sm.nr_blocks || copy.metadata_sm.nr_blocks)
+		warn(pool, "metadata snapshot: bytes that should be zero are not");
 	pool->shown = copy;
 	pool->is_metadata_snap = true;
 	return 0;

@@ -11,6 +11,7 @@
 #include "support/alloc_counting.h"
 
 #include <thinp/block.h>
+#include <thinp/format.h>
 #include <thinp/io.h>
 
 #include <stdalign.h>

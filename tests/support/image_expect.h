@@ -41,4 +41,20 @@ static inline void expect_detail(int r)
 	assert_true(info.message[0] != '\0');
 }
 
+/* Successful calls leave the detail record alone: writes one before such calls, and looks for it after them. */
+static inline void detail_mark(void)
+{
+	thinp_error_report(THINP_EFORKED, 4711, "written by the test");
+}
+
+static inline void expect_detail_untouched(void)
+{
+	struct thinp_error_info info = {.size = sizeof(info)};
+
+	thinp_error_last(&info);
+	assert_int_equal(info.code, THINP_EFORKED);
+	assert_int_equal(info.block, 4711);
+	assert_string_equal(info.message, "written by the test");
+}
+
 #endif

@@ -328,6 +328,25 @@ static void arrays_are_read_by_shorter_and_longer_types(void **state)
 	array_close(&array);
 }
 
+static void calls_that_succeed_leave_the_detail_record_alone(void **state)
+{
+	const struct tree_shape shape = {.per_leaf = 1};
+
+	(void)state;
+	for (uint64_t nr = 0; nr <= 3 * 509; nr += 509) {
+		struct array array;
+
+		array_open(&array, &shape, 8, nr, 50);
+		detail_mark();
+		expect_nr_values(&array);
+		expect_walk(&array, 0, nr);
+		for (uint64_t i = 0; i < nr; i += 100)
+			expect_get(&array, i);
+		expect_detail_untouched();
+		array_close(&array);
+	}
+}
+
 static int use_array(struct image_trial *trial)
 {
 	struct array *array = trial->handle;
@@ -379,6 +398,7 @@ int main(void)
 		cmocka_unit_test(a_bit_behind_the_last_word_is_not_there),
 		cmocka_unit_test(types_that_no_array_can_have_are_refused),
 		cmocka_unit_test(arrays_are_read_by_shorter_and_longer_types),
+		cmocka_unit_test(calls_that_succeed_leave_the_detail_record_alone),
 		cmocka_unit_test(they_survive_failing_reads_and_allocations),
 	};
 

@@ -501,6 +501,32 @@ static void a_cursor_is_not_made_for_a_type_that_no_tree_can_have(void **state)
 	tree_close(&tree);
 }
 
+static void moves_that_succeed_leave_the_detail_record_alone(void **state)
+{
+	const struct tree_shape shape = {.per_leaf = 1, .per_node = 2};
+	struct cursor cursor;
+	struct tree tree;
+
+	(void)state;
+	tree_open(&tree, &shape, 8, 5, 1, 1);
+	image_set32(&tree.image,
+		    tree_child(&tree.image, tree_child(&tree.image, tree_child(&tree.image, tree.model.root, 0), 0), 1),
+		    TREE_NR_ENTRIES, 0);
+	cursor_open(&cursor, &tree);
+	detail_mark();
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(thinp_btree_cursor_next(cursor.real), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(thinp_btree_cursor_prev(cursor.real), 0);
+	assert_int_equal(thinp_btree_cursor_seek(cursor.real, &(uint64_t){2}), 0);
+	assert_int_equal(thinp_btree_cursor_get(cursor.real, NULL, NULL), 0);
+	assert_int_equal(thinp_btree_cursor_last(cursor.real), 0);
+	assert_int_equal(thinp_btree_cursor_first(cursor.real), 0);
+	expect_detail_untouched();
+	cursor_close(&cursor);
+	tree_close(&tree);
+}
+
 static void two_cursors_do_not_disturb_each_other(void **state)
 {
 	const struct tree_shape shape = {.per_leaf = 2, .per_node = 2};
@@ -536,6 +562,7 @@ int main(void)
 		cmocka_unit_test(a_cursor_survives_failing_reads_and_allocations),
 		cmocka_unit_test(making_a_cursor_reads_nothing),
 		cmocka_unit_test(a_cursor_is_not_made_for_a_type_that_no_tree_can_have),
+		cmocka_unit_test(moves_that_succeed_leave_the_detail_record_alone),
 		cmocka_unit_test(two_cursors_do_not_disturb_each_other),
 	};
 

@@ -305,6 +305,24 @@ static void the_first_failure_is_returned_and_its_detail_is_kept(void **state)
 		}
 }
 
+/* A key that is missing is no failure of the call. */
+static void a_batch_that_succeeds_leaves_the_detail_record_alone(void **state)
+{
+	static const uint32_t caches[] = {1, 2, 8, 200};
+
+	(void)state;
+	for (size_t c = 0; c < sizeof(caches) / sizeof(caches[0]); c++) {
+		struct tree tree;
+		struct batch batch = ask_about_damage(&tree, caches[c]);
+
+		detail_mark();
+		assert_int_equal(run(&batch, tree.reader.reader), 0);
+		expect_detail_untouched();
+		batch_free(&batch);
+		tree_close(&tree);
+	}
+}
+
 static void a_damaged_root_spoils_all_answers(void **state)
 {
 	struct tree tree;
@@ -383,6 +401,7 @@ int main(void)
 		cmocka_unit_test(every_node_is_read_once_for_a_group_when_the_cache_has_room),
 		cmocka_unit_test(BT_09_a_damaged_leaf_spoils_only_the_answers_that_it_had),
 		cmocka_unit_test(the_first_failure_is_returned_and_its_detail_is_kept),
+		cmocka_unit_test(a_batch_that_succeeds_leaves_the_detail_record_alone),
 		cmocka_unit_test(a_damaged_root_spoils_all_answers),
 		cmocka_unit_test(nothing_is_touched_when_the_type_is_refused),
 		cmocka_unit_test(it_survives_failing_reads_and_allocations),

@@ -288,6 +288,32 @@ static void the_memory_of_a_walk_does_not_grow_with_the_tree(void **state)
 	assert_true(peak_of_a_walk(20000) < few + 16 * 1024);
 }
 
+/* At their ends they find that there is nothing more, and meanwhile that prefetched blocks are no nodes. */
+static void walks_that_succeed_leave_the_detail_record_alone(void **state)
+{
+	static const struct tree_item items[] = {{{1}, 1}, {{2, 5}, 2}, {{3}, 1}};
+	const struct tree_shape shape = {.per_leaf = 1, .per_node = 3};
+	struct tree_receiver receiver;
+	struct tree tree = {.rng = NULL};
+
+	(void)state;
+	image_open(&tree.image, 100);
+	tree_model_build(&tree.model, &tree.image, &shape, 2, 8, items, 3);
+	for (uint32_t cache_blocks = 1; cache_blocks <= 100; cache_blocks += 99) {
+		assert_int_equal(image_reader_open(&tree.reader, &tree.image, cache_blocks), 0);
+		receiver = (struct tree_receiver){.model = &tree.model};
+		detail_mark();
+		assert_int_equal(walk(&tree, &receiver), 0);
+		expect_detail_untouched();
+		receiver = (struct tree_receiver){.model = &tree.model};
+		assert_int_equal(walk_range(&tree, items[0].keys, items[2].keys, &receiver), 0);
+		expect_detail_untouched();
+		image_reader_close(&tree.reader);
+	}
+	assert_int_equal(image_reader_open(&tree.reader, &tree.image, 1), 0);
+	tree_close(&tree);
+}
+
 static int use_walk(struct image_trial *trial)
 {
 	const struct tree_model *model = trial->ctx;
@@ -355,6 +381,7 @@ int main(void)
 		cmocka_unit_test(a_walk_reads_each_node_once_when_the_cache_has_room),
 		cmocka_unit_test(a_range_that_ends_with_a_leaf_does_not_need_the_next_one),
 		cmocka_unit_test(the_memory_of_a_walk_does_not_grow_with_the_tree),
+		cmocka_unit_test(walks_that_succeed_leave_the_detail_record_alone),
 		cmocka_unit_test(walks_survive_failing_reads_and_allocations),
 		cmocka_unit_test(a_node_that_could_not_be_fetched_ahead_is_read_when_its_turn_comes),
 	};

@@ -337,6 +337,23 @@ static void a_device_that_only_one_tree_knows_ends_the_dump(void **state)
 	image_pool_close(&image);
 }
 
+static void a_dump_that_succeeds_leaves_the_detail_record_alone(void **state)
+{
+	struct image_text text = {.text = NULL};
+	struct image_pool image;
+	struct thinp_pool *pool;
+
+	(void)state;
+	image_pool_open(&image, &full, devices, NR_OF(devices));
+	pool = open_pool(&image);
+	detail_mark();
+	assert_int_equal(thinp_dump(pool, NULL, image_text_take, &text), 0);
+	expect_detail_untouched();
+	image_text_free(&text);
+	thinp_pool_close(pool);
+	image_pool_close(&image);
+}
+
 static int use_dump(struct image_trial *trial)
 {
 	const uint64_t ids[] = {2, 1};
@@ -407,6 +424,7 @@ int main(void)
 		cmocka_unit_test(more_ids_than_memory_can_hold_are_refused),
 		cmocka_unit_test(TOOL_11_a_dump_that_meets_damage_does_not_look_complete),
 		cmocka_unit_test(a_device_that_only_one_tree_knows_ends_the_dump),
+		cmocka_unit_test(a_dump_that_succeeds_leaves_the_detail_record_alone),
 		cmocka_unit_test(a_dump_survives_failing_reads_and_allocations),
 		cmocka_unit_test(the_memory_of_a_dump_does_not_grow_with_the_pool),
 	};

@@ -298,6 +298,29 @@ static void damage_in_either_tree_is_told(void **state)
 
 /* --- failures of others ---------------------------------------------------------------------------------------------- */
 
+/* A walk ends when both trees have no more entries, which is no failure. */
+static void calls_that_succeed_leave_the_detail_record_alone(void **state)
+{
+	struct thinp_device_info info = {.size = sizeof(info)};
+	struct image_pool image;
+	struct thinp_pool *pool;
+	size_t nr = 0;
+
+	(void)state;
+	image_pool_open(&image, &small_nodes, some, NR_OF(some));
+	detail_mark();
+	assert_int_equal(thinp_pool_open(image.image.io, NULL, &pool), 0);
+	expect_detail_untouched();
+	assert_int_equal(thinp_pool_get_device(pool, 1, &info), 0);
+	expect_detail_untouched();
+	assert_int_equal(thinp_pool_walk_runs(pool, 1, 0, UINT64_MAX, no_runs, NULL), 0);
+	expect_detail_untouched();
+	assert_int_equal(thinp_pool_walk_devices(pool, count, &nr), 0);
+	expect_detail_untouched();
+	thinp_pool_close(pool);
+	image_pool_close(&image);
+}
+
 static int use_devices(struct image_trial *trial)
 {
 	struct thinp_device_info info = {.size = sizeof(info)};
@@ -335,6 +358,7 @@ int main(void)
 		cmocka_unit_test(trees_that_know_different_devices_are_damage),
 		cmocka_unit_test(BT_10_trees_that_are_exchanged_are_refused),
 		cmocka_unit_test(damage_in_either_tree_is_told),
+		cmocka_unit_test(calls_that_succeed_leave_the_detail_record_alone),
 		cmocka_unit_test(they_survive_failing_reads_and_allocations),
 	};
 
