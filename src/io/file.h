@@ -4,7 +4,7 @@
  *
  *   file.c           the table of the back-end, fork guard, flush
  *   file_open.c      open, lock, create, close
- *   file_transfer.c  reads, writes and discards
+ *   file_transfer.c  reads, writes and discards, as the runs of run.h
  *   file_size.c      growing and shrinking
  *   file_calls.c     the system calls that are repeated when a signal interrupts them
  *
@@ -15,6 +15,7 @@
 
 #include "io/backend.h"
 #include "io/file_sys.h"
+#include "io/run.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,6 +23,7 @@
 struct tp_file {
 	struct thinp_allocator allocator;
 	const struct tp_file_sys *sys;
+	const char *name; /* of the back-end, for messages */
 	int fd;
 	pid_t owner; /* who opened it */
 	bool is_read_only;
@@ -57,6 +59,10 @@ int tp_file_sync_size(struct tp_file *file);
 
 /* Carries out neighbours of a batch, none of them a FLUSH, and sets their results. */
 void tp_file_transfer(const struct tp_file *file, struct thinp_io_op *ops, size_t nr_ops);
+
+/* The parts of that: carries out what is left of a run; carries out a DISCARD. */
+void tp_file_finish_run(const struct tp_file *file, struct tp_run *run);
+int tp_file_discard(const struct tp_file *file, const struct thinp_io_op *op);
 
 /* Gives the file at least nr_blocks blocks (grow_step may make it more), or exactly as many when that is fewer. When it
  * returns 0, the new size is durable and the new blocks have room on the file system. */

@@ -274,6 +274,7 @@ static int create_file(const struct opening *o, const struct thinp_allocator *al
 	}
 	made->allocator = *allocator;
 	made->sys = o->sys;
+	made->name = tp_file_backend.name;
 	made->fd = -1;
 	made->owner = o->sys->getpid();
 	made->is_read_only = is_read_only(o);
