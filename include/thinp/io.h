@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /** @file
- *  @brief The device under a store: one small interface, back-ends for memory and files, or a table of the caller's.
+ *  @brief The device under a store: one small interface, back-ends for memory, files and block devices, or a table of
+ *         the caller's.
  *
  *  A device is an array of 4096-byte blocks. All work is handed over in *batches*: arrays of operations that may be
  *  carried out in any order, except that a FLUSH is a barrier. Two operations on one block between two flushes, or in
@@ -61,10 +62,11 @@ struct thinp_io; /* opaque: defined in src/io */
 
 #define THINP_IO_READ_ONLY 1u /**< flag: refuse WRITE, DISCARD and changes of size with #THINP_EROFS */
 #define THINP_IO_CREATE    2u /**< flag of files: create the file when it does not exist */
+#define THINP_IO_EXCLUSIVE 4u /**< flag of block devices: refuse one in use for reading, too; implied by writing */
 
-/** Whether a file is read and written past the page cache (O_DIRECT). */
+/** Whether a file or block device is read and written past the page cache (O_DIRECT). */
 enum thinp_io_direct {
-	THINP_IO_DIRECT_AUTO = 0, /**< direct when opened for writing, where the file system can */
+	THINP_IO_DIRECT_AUTO = 0, /**< where it can be: block devices always, files when opened for writing */
 	THINP_IO_DIRECT_ON = 1,   /**< direct, or the open fails with #THINP_ENOTSUP */
 	THINP_IO_DIRECT_OFF = 2,  /**< through the page cache */
 };
@@ -72,9 +74,9 @@ enum thinp_io_direct {
 /** How to open a device. */
 struct thinp_io_opts {
 	size_t size;        /**< sizeof(struct thinp_io_opts), set by the caller */
-	uint32_t flags;     /**< THINP_IO_READ_ONLY, THINP_IO_CREATE */
-	uint32_t direct;    /**< one of ::thinp_io_direct; files only */
-	uint64_t nr_blocks; /**< memory: the size; file: at least this size, grown when smaller; 0: as it is */
+	uint32_t flags;     /**< THINP_IO_READ_ONLY, THINP_IO_CREATE, THINP_IO_EXCLUSIVE */
+	uint32_t direct;    /**< one of ::thinp_io_direct; files and block devices */
+	uint64_t nr_blocks; /**< memory: the size; else at least this size, a smaller file is grown; 0: as it is */
 	uint64_t grow_step; /**< files: grow by multiples of this many blocks, from its size on; 0: exactly as asked */
 	const struct thinp_allocator *allocator; /**< NULL: libc; must outlive the handle */
 };
@@ -109,7 +111,7 @@ THINP_API int thinp_io_create(const struct thinp_io_backend *backend, void *ctx,
  */
 THINP_API int thinp_io_open_memory(const struct thinp_io_opts *opts, struct thinp_io **io);
 
-/** Open a file (or, for reading, a block device) as a device.
+/** Open a file as a device.
  *
  *  The file is locked while it is open (an open file description lock): shared for readers, exclusive for a writer. It
  *  is closed on exec, and a handle carried over a fork refuses to work; the child may close it, which leaves the
@@ -129,13 +131,41 @@ THINP_API int thinp_io_open_memory(const struct thinp_io_opts *opts, struct thin
  *  @retval THINP_EBUSY    somebody has it open in a way that excludes this one, or removed it in this moment
  *  @retval THINP_EINVAL   no path, or flags that contradict each other
  *  @retval THINP_ERANGE   `nr_blocks` is beyond the limit
- *  @retval THINP_ENOTSUP  neither file nor block device, a block device for writing, direct access demanded where
- *                         there is none, or options that ask for something newer than this library
+ *  @retval THINP_ENOTSUP  it is no file, direct access is demanded where there is none, or the options ask for something
+ *                         newer than this library
  *  @retval THINP_ENOSPC   no room to grow the file to `nr_blocks`
  *  @retval THINP_EIO      the system failed otherwise; see thinp_error_last()
  *  @retval THINP_ENOMEM   no memory
  */
 THINP_API int thinp_io_open_file(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io);
+
+/** Open a block device as a device.
+ *
+ *  For writing, the device must not be in use: not mounted, not part of another device (a pool that runs), not opened
+ *  so elsewhere. Readers may look at a device that is in use, unless they say #THINP_IO_EXCLUSIVE. Handles of this
+ *  library keep a writer and readers of one device file apart, as those of a file.
+ *
+ *  Its size is asked for before every batch, so that a device that has grown is seen to be larger, and blocks of one
+ *  that was made smaller are beyond the end. It cannot be resized from here. A rest smaller than a block is not used.
+ *  Discards are passed on where the device can do them. Exec and fork are as for files.
+ *
+ *  @param path      the device file
+ *  @param opts      NULL: for writing
+ *  @param[out] io   the device
+ *  @retval 0              done
+ *  @retval THINP_ENOENT   no such device
+ *  @retval THINP_EACCES   the system refuses, for example to write to a read-only device
+ *  @retval THINP_EROFS    the system says that the device file is on a read-only file system
+ *  @retval THINP_EBUSY    it is in use, or open elsewhere in a way that excludes this one
+ *  @retval THINP_EINVAL   no path, or flags that contradict each other
+ *  @retval THINP_ERANGE   `nr_blocks` is beyond the limit
+ *  @retval THINP_ENOTSUP  it is no block device, has fewer than `nr_blocks` blocks, has sectors larger than a block
+ *                         (which only matters for writing), cannot be used past the page cache although that is
+ *                         demanded, or the options ask for something newer than this library
+ *  @retval THINP_EIO      the system failed otherwise; see thinp_error_last()
+ *  @retval THINP_ENOMEM   no memory
+ */
+THINP_API int thinp_io_open_device(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io);
 
 /** Close a device. Nothing is flushed: what was not flushed before may be lost.
  *

@@ -10,7 +10,8 @@
 
 #include <inttypes.h>
 
-#define KNOWN_FLAGS (THINP_IO_READ_ONLY | THINP_IO_CREATE)
+#define KNOWN_FLAGS   (THINP_IO_READ_ONLY | THINP_IO_CREATE | THINP_IO_EXCLUSIVE)
+#define CONTRADICTORY (THINP_IO_READ_ONLY | THINP_IO_CREATE)
 
 static int check_opts(const struct thinp_io_opts *opts)
 {
@@ -20,7 +21,7 @@ static int check_opts(const struct thinp_io_opts *opts)
 	if (opts->direct > THINP_IO_DIRECT_OFF)
 		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "unknown value %u for `direct`",
 			       (unsigned int)opts->direct);
-	if ((opts->flags & KNOWN_FLAGS) == KNOWN_FLAGS)
+	if ((opts->flags & CONTRADICTORY) == CONTRADICTORY)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "a device cannot be created and be read-only");
 	if (opts->nr_blocks > TP_IO_MAX_BLOCKS)
 		return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "a device of %" PRIu64 " blocks is beyond the limit",

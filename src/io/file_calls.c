@@ -29,10 +29,13 @@ ssize_t tp_file_move(const struct tp_file *file, bool is_write, const struct iov
 		n = is_write ? file->sys->pwritev(file->fd, iov, (int)nr_iov, offset)
 			     : file->sys->preadv(file->fd, iov, (int)nr_iov, offset);
 	while (is_interrupted(n));
-	if (n < 0)
-		return -errno;
-	/* past the page cache the next call must begin at a block, so one that is not whole is done once more */
-	return file->is_direct ? n - n % THINP_BLOCK_SIZE : n;
+	return n < 0 ? -errno : tp_file_behind(file, n);
+}
+
+/* Past the page cache the next transfer must begin at a block, so one that is not whole is done once more. */
+ssize_t tp_file_behind(const struct tp_file *file, ssize_t moved)
+{
+	return file->is_direct ? moved - moved % THINP_BLOCK_SIZE : moved;
 }
 
 int tp_file_sync_data(const struct tp_file *file)
@@ -71,6 +74,16 @@ int tp_file_truncate(const struct tp_file *file, off_t nbytes)
 
 	do
 		r = file->sys->ftruncate(file->fd, nbytes);
+	while (is_interrupted(r));
+	return outcome(r);
+}
+
+int tp_file_ioctl(const struct tp_file *file, unsigned long request, void *arg)
+{
+	int r;
+
+	do
+		r = file->sys->ioctl(file->fd, request, arg);
 	while (is_interrupted(r));
 	return outcome(r);
 }

@@ -12,6 +12,8 @@
  */
 #include "io/file.h"
 
+#include "base/error.h"
+
 #include <errno.h>
 
 enum { ZEROS_PER_CALL = 256 };
@@ -103,6 +105,8 @@ int tp_file_resize(struct tp_file *file, uint64_t nr_blocks)
 	uint64_t now = atomic_load(&file->nr_blocks);
 	int r;
 
+	if (file->is_device)
+		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "%s: a block device cannot change its size", file->name);
 	if (nr_blocks < now)
 		return shrink(file, nr_blocks);
 	if (nr_blocks == now)

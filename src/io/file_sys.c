@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * io/file_sys.c - the system calls of the file back-end, as they are.
+ * io/file_sys.c - the system calls on files and block devices, as they are.
  */
 #include "io/file_sys.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-/* These two take a variable number of arguments, so their addresses do not fit into the table. */
+/* These take a variable number of arguments, so their addresses do not fit into the table. */
 static int sys_open(const char *path, int flags, mode_t mode)
 {
 	return open(path, flags, mode);
@@ -20,6 +21,11 @@ static int sys_lock(int fd, struct flock *lock)
 static int sys_set_flags(int fd, int flags)
 {
 	return fcntl(fd, F_SETFL, flags);
+}
+
+static int sys_ioctl(int fd, unsigned long request, void *arg)
+{
+	return ioctl(fd, request, arg);
 }
 
 const struct tp_file_sys tp_file_sys_libc = {
@@ -37,5 +43,6 @@ const struct tp_file_sys tp_file_sys_libc = {
 	.fsync = fsync,
 	.fallocate = fallocate,
 	.ftruncate = ftruncate,
+	.ioctl = sys_ioctl,
 	.getpid = getpid,
 };

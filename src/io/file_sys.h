@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * io/file_sys.h - the system calls of the file back-end as a table, so that tests can make any of them fail.
+ * io/file_sys.h - the system calls on files and block devices as a table, so that tests can make any of them fail.
  */
 #ifndef TP_IO_FILE_SYS_H
 #define TP_IO_FILE_SYS_H
@@ -28,14 +28,17 @@ struct tp_file_sys {
 	int (*fsync)(int fd);
 	int (*fallocate)(int fd, int mode, off_t offset, off_t nbytes);
 	int (*ftruncate)(int fd, off_t nbytes);
+	int (*ioctl)(int fd, unsigned long request, void *arg);
 	pid_t (*getpid)(void);
 };
 
 /* The real ones. */
 extern const struct tp_file_sys tp_file_sys_libc;
 
-/* thinp_io_open_file() over a table, which must outlive the handle. */
+/* thinp_io_open_file() and thinp_io_open_device() over a table, which must outlive the handle. */
 int tp_io_open_file_with(const char *path, const struct thinp_io_opts *opts, const struct tp_file_sys *sys,
 			 struct thinp_io **io);
+int tp_io_open_device_with(const char *path, const struct thinp_io_opts *opts, const struct tp_file_sys *sys,
+			   struct thinp_io **io);
 
 #endif

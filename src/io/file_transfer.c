@@ -20,9 +20,12 @@ void tp_file_finish_run(const struct tp_file *file, struct tp_run *run)
 /* A discard is a hint: a file system that cannot do it has done it. */
 int tp_file_discard(const struct tp_file *file, const struct thinp_io_op *op)
 {
-	int r = tp_file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, tp_file_offset(op->block),
-				 tp_file_offset(op->nr_blocks));
+	int r;
 
+	if (file->is_device)
+		return tp_device_discard(file, op);
+	r = tp_file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, tp_file_offset(op->block),
+			     tp_file_offset(op->nr_blocks));
 	return r == -EOPNOTSUPP || r == -ENOSYS ? 0 : r;
 }
 

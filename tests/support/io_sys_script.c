@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * support/io_sys_script.c - the system calls of the file back-end with faults by script.
+ * support/io_sys_script.c - the system calls on files and block devices with faults by script.
  */
 #include "support/io_sys_script.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ static struct {
 	bool interrupts;
 	bool was_interrupted[IO_SYS_NR_CALLS];
 	mode_t kind;
+	int sector_bytes;
 	bool is_child;
 	enum io_sys_call hook_call;
 	unsigned int hook_at;
@@ -39,6 +41,7 @@ static struct {
 	size_t most_pieces;
 	size_t most_bytes;
 	int last_fd;
+	int last_flags;
 	enum io_sys_call trace[MAX_TRACE];
 	size_t nr_trace;
 } script;
@@ -105,6 +108,13 @@ void io_sys_pretend_kind(mode_t kind)
 {
 	pthread_mutex_lock(&lock);
 	script.kind = kind;
+	pthread_mutex_unlock(&lock);
+}
+
+void io_sys_pretend_sectors(int nbytes)
+{
+	pthread_mutex_lock(&lock);
+	script.sector_bytes = nbytes;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -197,6 +207,16 @@ int io_sys_last_fd(void)
 	return fd;
 }
 
+int io_sys_last_flags(void)
+{
+	int flags;
+
+	pthread_mutex_lock(&lock);
+	flags = script.last_flags;
+	pthread_mutex_unlock(&lock);
+	return flags;
+}
+
 bool io_sys_had_order(const enum io_sys_call *calls, size_t nr)
 {
 	size_t at = 0;
@@ -263,6 +283,7 @@ static int scripted_open(const char *path, int flags, mode_t mode)
 
 	pthread_mutex_lock(&lock);
 	script.nr_open += fd >= 0;
+	script.last_flags = flags;
 	if (!(flags & O_DIRECTORY))
 		script.last_fd = fd;
 	pthread_mutex_unlock(&lock);
@@ -449,6 +470,42 @@ static int scripted_ftruncate(int fd, off_t nbytes)
 	return begin(IO_SYS_FTRUNCATE) ? -1 : tp_file_sys_libc.ftruncate(fd, nbytes);
 }
 
+/* What a block device would answer, in the place of a file that is claimed to be one. */
+static int device_ioctl(int fd, unsigned long request, void *arg)
+{
+	const uint64_t *range = arg;
+	struct stat st;
+
+	if (tp_file_sys_libc.fstat(fd, &st))
+		return -1;
+	if (request == BLKGETSIZE64)
+		*(uint64_t *)arg = (uint64_t)st.st_size;
+	else if (request == BLKSSZGET)
+		*(int *)arg = 512;
+	else if (request == BLKDISCARD)
+		return tp_file_sys_libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)range[0],
+						  (off_t)range[1]);
+	return 0;
+}
+
+static int scripted_ioctl(int fd, unsigned long request, void *arg)
+{
+	bool is_pretended;
+	int sector_bytes;
+	int r;
+
+	if (begin(IO_SYS_IOCTL))
+		return -1;
+	pthread_mutex_lock(&lock);
+	is_pretended = S_ISBLK(script.kind);
+	sector_bytes = script.sector_bytes;
+	pthread_mutex_unlock(&lock);
+	r = is_pretended ? device_ioctl(fd, request, arg) : tp_file_sys_libc.ioctl(fd, request, arg);
+	if (!r && request == BLKSSZGET && sector_bytes)
+		*(int *)arg = sector_bytes;
+	return r;
+}
+
 static pid_t scripted_getpid(void)
 {
 	bool is_child;
@@ -474,5 +531,6 @@ const struct tp_file_sys io_sys_scripted = {
 	.fsync = scripted_fsync,
 	.fallocate = scripted_fallocate,
 	.ftruncate = scripted_ftruncate,
+	.ioctl = scripted_ioctl,
 	.getpid = scripted_getpid,
 };

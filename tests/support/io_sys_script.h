@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * support/io_sys_script.h - the system calls of the file back-end with faults by script.
+ * support/io_sys_script.h - the system calls on files and block devices with faults by script.
  *
  * The calls go to the system; the script lets chosen ones fail, cuts transfers short, and watches what is asked. The
  * script is one for the process, because system calls have no place for a context. It may be used from several threads.
@@ -25,6 +25,7 @@ enum io_sys_call {
 	IO_SYS_FSYNC,
 	IO_SYS_FALLOCATE,
 	IO_SYS_FTRUNCATE,
+	IO_SYS_IOCTL,
 	IO_SYS_NR_CALLS,
 	IO_SYS_ANY = IO_SYS_NR_CALLS, /* in io_sys_fail(): whichever call is the n-th */
 };
@@ -57,8 +58,12 @@ void io_sys_cut_transfer(unsigned int n, size_t nbytes);
 /* Every call that can be interrupted fails with EINTR the first time. */
 void io_sys_interrupt_all(bool on);
 
-/* fstat and stat claim that the file is of this kind, for example S_IFBLK; 0: they tell the truth. */
+/* fstat and stat claim that the file is of this kind, for example S_IFBLK; 0: they tell the truth. What is claimed to be
+ * a block device answers to ioctl as one, with sectors of 512 bytes. */
 void io_sys_pretend_kind(mode_t kind);
+
+/* Block devices claim to have sectors of that many bytes; 0: the truth. */
+void io_sys_pretend_sectors(int nbytes);
 
 /* getpid gives another number. */
 void io_sys_pretend_child(bool on);
@@ -73,6 +78,7 @@ unsigned int io_sys_nr_unaligned(void); /* transfers of which address, length or
 size_t io_sys_most_pieces(void);        /* of one transfer */
 size_t io_sys_most_bytes(void);         /* of one transfer */
 int io_sys_last_fd(void);               /* that open gave last for anything but a directory */
+int io_sys_last_flags(void);            /* that open was given last */
 
 /* Did the calls come in this order, whatever else between them? */
 bool io_sys_had_order(const enum io_sys_call *calls, size_t nr);

@@ -120,20 +120,15 @@ static void a_pipe_in_the_place_of_the_file_does_not_hang(void **state)
 	assert_int_equal(io_sys_count(IO_SYS_OPEN), 1);
 }
 
-static void a_block_device_is_opened_only_for_reading(void **state)
+static void a_block_device_is_no_file(void **state)
 {
 	struct io_file_fixture *f = *state;
-	uint8_t *block = io_blocks_new(1);
 
 	io_file_make(f, 9 * THINP_BLOCK_SIZE, 3);
 	io_sys_pretend_kind(S_IFBLK);
 	expect_refused(f, 0, THINP_ENOTSUP);
-	f->opts.flags = THINP_IO_READ_ONLY;
-	assert_int_equal(io_file_open(f, &f->io), 0);
-	expect_size(f->io, 9);
-	assert_int_equal(thinp_io_read(f->io, 8, 1, block), 0);
-	assert_int_equal(block[0], 3);
-	free(block);
+	expect_refused(f, THINP_IO_READ_ONLY, THINP_ENOTSUP);
+	assert_int_equal(io_sys_count(IO_SYS_OPEN), 0);
 }
 
 static void errors_of_open_have_their_codes(void **state)
@@ -473,7 +468,7 @@ int main(void)
 		CASE(a_tail_shorter_than_a_block_does_not_count),
 		CASE(what_is_neither_file_nor_block_device_is_not_even_opened),
 		CASE(a_pipe_in_the_place_of_the_file_does_not_hang),
-		CASE(a_block_device_is_opened_only_for_reading),
+		CASE(a_block_device_is_no_file),
 		CASE(errors_of_open_have_their_codes),
 		CASE(without_a_path_nothing_is_opened),
 		CASE(COW_13_the_descriptor_is_closed_on_exec),
