@@ -4,6 +4,13 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
+# uthash is headers only: nothing of it is needed at run time.
+find_path(THINP_UTHASH_INCLUDE_DIR utlist.h)
+mark_as_advanced(THINP_UTHASH_INCLUDE_DIR)
+if(NOT THINP_UTHASH_INCLUDE_DIR)
+  message(FATAL_ERROR "utlist.h of uthash was not found: install uthash-dev (Debian), uthash-devel (Fedora) or uthash")
+endif()
+
 pkg_check_modules(THINP_ISAL QUIET IMPORTED_TARGET libisal)
 option(THINP_WITH_ISAL "Compute CRC-32C with ISA-L" ${THINP_ISAL_FOUND})
 if(THINP_WITH_ISAL AND NOT THINP_ISAL_FOUND)

@@ -13,6 +13,7 @@ file:stdio.h        libc6-dev
 cmd:cmake           cmake
 cmd:ninja           ninja-build
 cmd:pkg-config      pkg-config
+file:utlist.h       uthash-dev
 pkg:jansson         libjansson-dev
 pkg:libisal         libisal-dev'
 to_test="$to_build
@@ -23,7 +24,7 @@ cmd:doxygen         doxygen
 cmd:xz              xz-utils
 cmd:thin_dump       thin-provisioning-tools"
 
-is_there() { # cmd:PROGRAM, pkg:MODULE of pkg-config, file:HEADER of the C library, or path:FILE
+is_there() { # cmd:PROGRAM, pkg:MODULE of pkg-config, file:HEADER, or path:FILE
 	case $1 in
 	cmd:*) PATH=$PATH:/usr/sbin:/sbin command -v "${1#*:}" ;;
 	pkg:*) pkg-config --exists "${1#*:}" ;;

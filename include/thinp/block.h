@@ -23,29 +23,37 @@ extern "C" {
 
 struct thinp_bm;     /* opaque: defined in src/block */
 struct thinp_reader; /* opaque: defined in src/block */
+struct thinp_buffer; /* opaque: defined in src/block */
+
+#define THINP_BM_HUGE_PAGES 1u /**< flag: buffers in huge pages, past the allocator, where the system has some */
 
 /** How to make a block manager. */
 struct thinp_bm_opts {
 	size_t size;                             /**< sizeof(struct thinp_bm_opts), set by the caller */
 	uint32_t cache_blocks;                   /**< most blocks to keep; 0: 16384, which is 64 MiB */
-	uint32_t flags;                          /**< 0 */
+	uint32_t flags;                          /**< THINP_BM_HUGE_PAGES */
 	const struct thinp_allocator *allocator; /**< NULL: libc; must outlive the block manager */
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_bm_opts) == 24, "published layout, version 1");
 
 /** What a block manager has done so far, and what it holds. */
 struct thinp_bm_stats {
-	size_t size;            /**< sizeof(struct thinp_bm_stats), set by the caller */
-	uint64_t hits;          /**< reads answered by the cache, by sections that have ended */
-	uint64_t misses;        /**< reads that had to fetch their block */
-	uint64_t prefetched;    /**< blocks fetched ahead of a read */
-	uint64_t evictions;     /**< blocks dropped to make room */
-	uint64_t uncached;      /**< reads that the cache could not keep, for want of a buffer or of memory */
+	size_t size;         /**< sizeof(struct thinp_bm_stats), set by the caller */
+	uint64_t hits;       /**< reads answered by the cache, by sections that have ended */
+	uint64_t misses;     /**< reads that had to fetch their block */
+	uint64_t prefetched; /**< blocks fetched ahead of a read */
+	uint64_t evictions;  /**< blocks dropped to make room */
+	uint64_t
+		uncached; /**< reads that left nothing in the cache: no room or memory, or the block was being changed */
 	uint64_t blocks_cached; /**< blocks in the cache now */
 	uint64_t blocks_limit;  /**< most blocks the cache may hold */
 	uint64_t bytes;         /**< memory taken now, buffers and tables together */
+	uint64_t blocks_dirty;  /**< changed blocks that are not on the device yet */
+	uint64_t written;       /**< blocks written, commit records among them */
+	uint64_t written_early; /**< of these, to make room, before a flush asked for it */
+	uint64_t write_ops;     /**< operations they were written with: neighbours are written together */
 };
-static_assert(sizeof(void *) != 8 || sizeof(struct thinp_bm_stats) == 72, "published layout, version 1");
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_bm_stats) == 104, "published layout, version 1");
 
 /** One thread's visit. Lives on the caller's stack; its content belongs to the library. */
 struct thinp_read_section {
@@ -67,7 +75,8 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_read_section) == 32, "p
  */
 THINP_API int thinp_bm_create(struct thinp_io *io, const struct thinp_bm_opts *opts, struct thinp_bm **bm);
 
-/** Release a block manager and its cache. No section and no reader may be left.
+/** Release a block manager and its cache. No section and no reader may be left. Nothing is written: what was changed and
+ *  not committed is lost.
  *
  *  @param bm  the block manager; NULL is allowed
  */
@@ -79,6 +88,104 @@ THINP_API void thinp_bm_destroy(struct thinp_bm *bm);
  *  @param[in,out] stats  `size` set by the caller; at most that many bytes are filled in
  */
 THINP_API void thinp_bm_get_stats(struct thinp_bm *bm, struct thinp_bm_stats *stats);
+
+/** Begin to change a block that is new in this transaction: its content is zeros, the device is not asked.
+ *
+ *  One thread at a time may change blocks, while any number of others read. A block that a reader can reach must not be
+ *  changed: that is what makes reading without locks right. Changed blocks may be written to the device at any time
+ *  before thinp_bm_flush() or thinp_bm_commit(), but not while they are locked. Address and checksum are filled in when a
+ *  block is written; until then they are what the caller has put there.
+ *
+ *  What is locked or not written yet stays in the cache. When that leaves no buffer, the call writes what it may, and
+ *  gives readers about a tenth of a second to leave sections that hold back buffers.
+ *
+ *  @param bm           the block manager
+ *  @param block        address; what the cache had of it is forgotten
+ *  @param type         the kind it will be; must live as long as the block manager
+ *  @param[out] buffer  to be given to thinp_bm_unlock()
+ *  @param[out] data    its 4096 bytes, valid until thinp_bm_unlock()
+ *  @retval 0              done
+ *  @retval THINP_EROFS    the device is read-only
+ *  @retval THINP_ERANGE   beyond the end of the device
+ *  @retval THINP_EINVAL   the block is locked already
+ *  @retval THINP_ENOMEM   no memory, or all buffers are in use; nothing was changed
+ *  @retval THINP_EIO      the device does not tell its size: nothing was changed; or a block could not be written, now to
+ *                         make room or earlier: the transaction can only be aborted
+ *  @retval THINP_ENOSPC   no room for a write: as above
+ *  @retval THINP_EUNKNOWN an earlier commit ended so; nothing can be changed any more
+ */
+THINP_API int thinp_bm_write_lock_zero(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+				       struct thinp_buffer **buffer, void **data);
+
+/** Begin to change a block that was new in this transaction, once more.
+ *
+ *  @param bm           the block manager
+ *  @param block        address
+ *  @param type         the kind it must be
+ *  @param[out] buffer  to be given to thinp_bm_unlock()
+ *  @param[out] data    its 4096 bytes, valid until thinp_bm_unlock()
+ *  @retval 0               done
+ *  @retval THINP_ECORRUPT  it fails its check, read from the device or as another kind than it was before
+ *  @retval THINP_EIO       it could not be read: nothing was changed; or as below
+ *  @return or as thinp_bm_write_lock_zero()
+ */
+THINP_API int thinp_bm_write_lock(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+				  struct thinp_buffer **buffer, void **data);
+
+/** End the change of a block. From now on it may be written, and dropped from the cache once it is.
+ *
+ *  @param bm      the block manager
+ *  @param buffer  what the lock gave; NULL is allowed
+ */
+THINP_API void thinp_bm_unlock(struct thinp_bm *bm, struct thinp_buffer *buffer);
+
+/** Forget a block that was changed in this transaction and is not needed any more: it is not written, unless it was.
+ *
+ *  @param bm     the block manager
+ *  @param block  address. One that the cache does not have is passed over; one that is locked is still to be unlocked
+ */
+THINP_API void thinp_bm_forget(struct thinp_bm *bm, thinp_block_t block);
+
+/** Write all changed blocks and make them durable: sorted, neighbours together, in one batch unless they are many.
+ *
+ *  A failure of the device is remembered, also that of an early write: until thinp_bm_abort() every lock, flush and
+ *  commit gives it again, and nothing is written.
+ *
+ *  @param bm  the block manager
+ *  @retval 0              done
+ *  @retval THINP_EINVAL   a block is still locked; nothing was done
+ *  @retval THINP_EROFS    the device is read-only
+ *  @retval THINP_EUNKNOWN an earlier commit ended so
+ *  @retval THINP_EIO      a write or the flush failed
+ *  @retval THINP_ENOSPC   no room for a write
+ *  @retval THINP_ENOMEM   no memory; nothing was done, unless the device has none: that is remembered
+ */
+THINP_API int thinp_bm_flush(struct thinp_bm *bm);
+
+/** End a transaction: make all changed blocks durable, then write the commit record, then make that durable.
+ *
+ *  When anything before the record fails, the record is not written, and the device holds the last commit.
+ *
+ *  @param bm     the block manager
+ *  @param block  address of the commit record, for example 0 for a superblock; written in place
+ *  @param type   its kind; address and checksum are filled in on the way
+ *  @param data   its 4096 bytes; borrowed for the call
+ *  @retval 0              done
+ *  @retval THINP_ERANGE   the record is beyond the end of the device
+ *  @retval THINP_EUNKNOWN the record or the flush behind it failed: nobody knows which commit the device holds
+ *  @return or as thinp_bm_flush(): abort
+ */
+THINP_API int thinp_bm_commit(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+			      const void *data);
+
+/** Abort a transaction: forget all blocks that were changed in it, and remembered failures but #THINP_EUNKNOWN.
+ *
+ *  What was written early stays on the device, in blocks that the last commit does not use. A block that is still locked
+ *  is forgotten, too, but its bytes can be touched until it is unlocked.
+ *
+ *  @param bm  the block manager
+ */
+THINP_API void thinp_bm_abort(struct thinp_bm *bm);
 
 /** Make a window on a block manager.
  *

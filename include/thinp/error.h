@@ -34,6 +34,7 @@ enum thinp_err {
 	THINP_ECANCELED = -10013,    /**< not done: a callback asked to stop, or an earlier step failed */
 	THINP_EUNFORMATTED = -10014, /**< block 0 is all zero: there has never been a pool here */
 	THINP_EFORKED = -10015,      /**< the handle was opened by the parent of this process */
+	THINP_EUNKNOWN = -10016,     /**< a commit failed in its last step: only opening again tells if it counts */
 };
 
 /** What is known of the last failure on this thread. */

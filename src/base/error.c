@@ -40,6 +40,7 @@ static const struct err_entry entries[] = {
 	{THINP_ECANCELED, ECANCELED, "THINP_ECANCELED", "not carried out"},
 	{THINP_EUNFORMATTED, ENODATA, "THINP_EUNFORMATTED", "not formatted: block 0 is all zero"},
 	{THINP_EFORKED, EPERM, "THINP_EFORKED", "the handle belongs to the parent process"},
+	{THINP_EUNKNOWN, EIO, "THINP_EUNKNOWN", "nobody knows which commit the device holds"},
 };
 
 /* Further errnos that have a code of ours; looked at first. */

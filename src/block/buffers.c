@@ -8,11 +8,13 @@
  * is retired, and free as soon as every reader that might still look at it has gone.
  */
 #include "block/cache.h"
+#include "block/huge_page.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
 
 #include <string.h>
+#include <utlist.h>
 
 /* So many are evicted together, for one look at the readers' slots; fewer when that were more than 1/16 of all. */
 #define MAX_EVICT_BATCH 8u
@@ -35,12 +37,15 @@ int tp_cache_init(struct tp_cache *cache, struct thinp_io *io, const struct thin
 
 static size_t chunk_bytes(uint32_t nr_buffers)
 {
-	return sizeof(struct tp_chunk) + nr_buffers * sizeof(struct tp_buffer);
+	return sizeof(struct tp_chunk) + nr_buffers * sizeof(struct thinp_buffer);
 }
 
 static void free_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
 {
-	tp_free(&cache->allocator, chunk->data, (size_t)chunk->nr_buffers * THINP_BLOCK_SIZE);
+	if (chunk->is_mapped)
+		tp_huge_page_free(chunk->data);
+	else
+		tp_free(&cache->allocator, chunk->data, (size_t)chunk->nr_buffers * THINP_BLOCK_SIZE);
 	tp_free(&cache->allocator, chunk, chunk_bytes(chunk->nr_buffers));
 }
 
@@ -58,16 +63,16 @@ void tp_cache_exit(struct tp_cache *cache)
 	pthread_mutex_destroy(&cache->lock);
 }
 
-static void push_free(struct tp_cache *cache, struct tp_buffer *buffer)
+static void push_free(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	buffer->state = TP_BUFFER_FREE;
 	buffer->next = cache->free;
 	cache->free = buffer;
 }
 
-static struct tp_buffer *pop_free(struct tp_cache *cache)
+static struct thinp_buffer *pop_free(struct tp_cache *cache)
 {
-	struct tp_buffer *buffer = cache->free;
+	struct thinp_buffer *buffer = cache->free;
 
 	if (!buffer)
 		return NULL;
@@ -77,9 +82,54 @@ static struct tp_buffer *pop_free(struct tp_cache *cache)
 	return buffer;
 }
 
-static void retire(struct tp_cache *cache, struct tp_buffer *buffer)
+void tp_cache_note_outdated(struct tp_cache *cache, thinp_block_t block)
 {
-	tp_radix_remove(&cache->table, buffer->block);
+	cache->change_counts[block % TP_CHANGE_COUNTS]++;
+}
+
+void tp_cache_note_change(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	buffer->is_locked = true;
+	cache->nr_locked++;
+	if (!buffer->is_dirty) {
+		buffer->is_dirty = true;
+		cache->nr_dirty++;
+		tp_cache_note_outdated(cache, buffer->block);
+	}
+	if (!buffer->is_changed) {
+		buffer->is_changed = true;
+		DL_APPEND2(cache->changed, buffer, prev_changed, next_changed);
+	}
+}
+
+void tp_cache_unlock(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	buffer->is_locked = false;
+	cache->nr_locked--;
+	tp_cache_drop_pin(cache, buffer);
+}
+
+void tp_cache_note_written(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	if (buffer->is_dirty) {
+		buffer->is_dirty = false;
+		cache->nr_dirty--;
+	}
+}
+
+void tp_cache_note_no_change(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	tp_cache_note_written(cache, buffer);
+	if (buffer->is_changed) {
+		buffer->is_changed = false;
+		DL_DELETE2(cache->changed, buffer, prev_changed, next_changed);
+	}
+}
+
+/* Its stamp is taken when it is neither linked nor pinned, so the stamps in the list ascend, and nothing in it waits for
+ * more than readers that are announced. */
+static void retire(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
 	buffer->state = TP_BUFFER_RETIRED;
 	buffer->stamp = tp_epoch_stamp(&cache->epochs);
 	buffer->next = NULL;
@@ -89,14 +139,34 @@ static void retire(struct tp_cache *cache, struct tp_buffer *buffer)
 		cache->retired_first = buffer;
 	cache->retired_last = buffer;
 	cache->nr_retired++;
-	cache->nr_linked--;
-	atomic_fetch_add_explicit(&cache->counters.evictions, 1, memory_order_relaxed);
 }
 
-static struct tp_buffer *advance_hand(struct tp_cache *cache)
+void tp_cache_drop_unlinked(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	tp_cache_note_no_change(cache, buffer);
+	cache->nr_linked--;
+	buffer->state = TP_BUFFER_UNLINKED;
+	if (!buffer->pins)
+		retire(cache, buffer);
+}
+
+void tp_cache_drop_pin(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	buffer->pins--;
+	if (!buffer->pins && buffer->state == TP_BUFFER_UNLINKED)
+		retire(cache, buffer);
+}
+
+void tp_cache_unlink(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	tp_radix_remove(&cache->table, buffer->block);
+	tp_cache_drop_unlinked(cache, buffer);
+}
+
+static struct thinp_buffer *advance_hand(struct tp_cache *cache)
 {
 	struct tp_chunk *chunk = cache->hand_chunk;
-	struct tp_buffer *buffer = &chunk->buffers[cache->hand_buffer];
+	struct thinp_buffer *buffer = &chunk->buffers[cache->hand_buffer];
 
 	if (++cache->hand_buffer == chunk->nr_buffers) {
 		cache->hand_buffer = 0;
@@ -106,7 +176,7 @@ static struct tp_buffer *advance_hand(struct tp_cache *cache)
 }
 
 /* Says whether the buffer had a mark, and takes it away. A use at the same moment may get lost: it is only a mark. */
-static bool take_mark(struct tp_buffer *buffer)
+static bool take_mark(struct thinp_buffer *buffer)
 {
 	if (atomic_load_explicit(&buffer->use, memory_order_relaxed) != TP_USED)
 		return false;
@@ -121,15 +191,16 @@ static void evict(struct tp_cache *cache, uint32_t wanted)
 	uint32_t marks_taken = 0;
 
 	for (; steps && wanted && cache->nr_linked; steps--) {
-		struct tp_buffer *buffer = advance_hand(cache);
+		struct thinp_buffer *buffer = advance_hand(cache);
 
-		if (buffer->state != TP_BUFFER_LINKED || buffer->pins)
+		if (buffer->state != TP_BUFFER_LINKED || buffer->pins || buffer->is_dirty)
 			continue;
 		if (marks_taken < MAX_MARKS_TAKEN && take_mark(buffer)) {
 			marks_taken++;
 			continue;
 		}
-		retire(cache, buffer);
+		tp_cache_unlink(cache, buffer);
+		atomic_fetch_add_explicit(&cache->counters.evictions, 1, memory_order_relaxed);
 		wanted--;
 	}
 }
@@ -148,7 +219,7 @@ static void free_retired(struct tp_cache *cache)
 	uint64_t safe = cache->retired_first ? tp_epoch_safe(&cache->epochs) : 0;
 
 	while (cache->retired_first && cache->retired_first->stamp < safe) {
-		struct tp_buffer *buffer = cache->retired_first;
+		struct thinp_buffer *buffer = cache->retired_first;
 
 		cache->retired_first = buffer->next;
 		cache->nr_retired--;
@@ -163,7 +234,7 @@ static uint32_t most_retired(const struct tp_cache *cache)
 	return cache->limit / 4 + 1;
 }
 
-static struct tp_buffer *find_free(struct tp_cache *cache)
+static struct thinp_buffer *find_free(struct tp_cache *cache)
 {
 	if (!cache->free)
 		free_retired(cache);
@@ -182,7 +253,11 @@ static struct tp_chunk *make_chunk(struct tp_cache *cache, uint32_t nr_buffers)
 	if (!chunk)
 		return NULL;
 	chunk->nr_buffers = nr_buffers;
-	chunk->data = tp_alloc_aligned(&cache->allocator, data_bytes, THINP_BLOCK_SIZE);
+	if (cache->use_huge_pages && data_bytes == TP_HUGE_PAGE_SIZE)
+		chunk->data = tp_huge_page_alloc();
+	chunk->is_mapped = chunk->data;
+	if (!chunk->data)
+		chunk->data = tp_alloc_aligned(&cache->allocator, data_bytes, THINP_BLOCK_SIZE);
 	if (!chunk->data) {
 		free_chunk(cache, chunk);
 		return NULL;
@@ -206,10 +281,10 @@ static void add_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
 }
 
 /* Room for a chunk is claimed under the lock, the memory is taken without it. */
-static struct tp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers)
+static struct thinp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers)
 {
 	struct tp_chunk *chunk = make_chunk(cache, nr_buffers);
-	struct tp_buffer *buffer;
+	struct thinp_buffer *buffer;
 
 	pthread_mutex_lock(&cache->lock);
 	if (chunk)
@@ -221,17 +296,25 @@ static struct tp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers)
 	return buffer;
 }
 
-struct tp_buffer *tp_cache_take_buffer(struct tp_cache *cache)
+/* A huge page of them when so many may still come. */
+static uint32_t buffers_of_next_chunk(const struct tp_cache *cache)
 {
-	struct tp_buffer *buffer;
+	uint32_t left = cache->limit - cache->nr_buffers;
+
+	if (cache->use_huge_pages && left >= TP_HUGE_CHUNK_BUFFERS)
+		return TP_HUGE_CHUNK_BUFFERS;
+	return left < TP_CHUNK_MAX_BUFFERS ? left : TP_CHUNK_MAX_BUFFERS;
+}
+
+struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache)
+{
+	struct thinp_buffer *buffer;
 	uint32_t to_grow = 0;
 
 	pthread_mutex_lock(&cache->lock);
 	buffer = pop_free(cache);
 	if (!buffer && cache->nr_buffers < cache->limit) {
-		to_grow = cache->limit - cache->nr_buffers;
-		if (to_grow > TP_CHUNK_MAX_BUFFERS)
-			to_grow = TP_CHUNK_MAX_BUFFERS;
+		to_grow = buffers_of_next_chunk(cache);
 		cache->nr_buffers += to_grow;
 	} else if (!buffer) {
 		buffer = find_free(cache);
@@ -240,7 +323,7 @@ struct tp_buffer *tp_cache_take_buffer(struct tp_cache *cache)
 	return to_grow ? grow(cache, to_grow) : buffer;
 }
 
-void tp_cache_return_buffer(struct tp_cache *cache, struct tp_buffer *buffer)
+void tp_cache_return_buffer(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	pthread_mutex_lock(&cache->lock);
 	push_free(cache, buffer);

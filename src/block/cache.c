@@ -4,10 +4,12 @@
  *
  * Invariants
  *   1. A buffer is linked only after its content has been checked as the kind that was asked for.
- *   2. A linked buffer's content does not change.
+ *   2. A linked buffer's content does not change, but for one that is new in a transaction, which no reader can reach.
  *   3. No lock is held while the device or the allocator works. Two readers may therefore fetch the same block at the
  *      same time; the second one to finish finds the first one's buffer and gives its own back.
- *   4. A buffer in hand belongs to one thread or section, which gives it back or links it, whatever fails.
+ *   4. What was read is linked only when the block was not changed since the read began. A changed block may have been
+ *      written and evicted in the meantime, and then nothing in the table would tell that the read brought the old one.
+ *   5. A buffer in hand belongs to one thread or section, which gives it back or links it, whatever fails.
  */
 #include "block/cache.h"
 
@@ -23,9 +25,9 @@ static void add_bytes(struct tp_cache *cache, size_t nbytes)
 }
 
 /* A buffer of one section's own, for when the cache can give none: all are pinned, retired, or being filled. */
-static struct tp_buffer *make_private(struct tp_cache *cache)
+static struct thinp_buffer *make_private(struct tp_cache *cache)
 {
-	struct tp_buffer *buffer = tp_alloc_zeroed(&cache->allocator, 1, sizeof(*buffer));
+	struct thinp_buffer *buffer = tp_alloc_zeroed(&cache->allocator, 1, sizeof(*buffer));
 
 	if (!buffer)
 		return NULL;
@@ -41,7 +43,7 @@ static struct tp_buffer *make_private(struct tp_cache *cache)
 }
 
 /* Gives up a buffer in hand. */
-static void release(struct tp_cache *cache, struct tp_buffer *buffer)
+static void release(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	if (buffer->is_private) {
 		atomic_fetch_sub_explicit(&cache->counters.bytes, sizeof(*buffer) + THINP_BLOCK_SIZE,
@@ -74,52 +76,86 @@ static bool lock_with_nodes(struct tp_cache *cache, thinp_block_t block)
 	}
 }
 
-/* Makes a filled buffer findable. Gives the buffer that is to be gone on with, pinned as often as asked: this one, or
- * the one that somebody else linked meanwhile. NULL when there is no memory for nodes. */
-static struct tp_buffer *link_buffer(struct tp_cache *cache, struct tp_buffer *buffer, uint32_t pins)
+/* Looks for the block. *change_count: to be compared when what was read meanwhile is to be linked. */
+static struct thinp_buffer *find_locked(struct tp_cache *cache, thinp_block_t block, uint64_t *change_count)
 {
-	struct tp_buffer *linked;
+	*change_count = cache->change_counts[block % TP_CHANGE_COUNTS];
+	return tp_radix_find(&cache->table, block);
+}
+
+/* Makes a filled buffer findable. Gives the buffer that is to be gone on with, pinned as often as asked: this one, or
+ * the one that somebody else linked meanwhile. NULL when there is no memory for nodes, or when the block was changed
+ * since its count was looked at: it may be on the device and gone from the cache again, and this be what was before. */
+static struct thinp_buffer *link_buffer(struct tp_cache *cache, struct thinp_buffer *buffer, uint64_t change_count,
+					uint32_t pins)
+{
+	struct thinp_buffer *linked;
+	uint64_t count_now;
 
 	if (!lock_with_nodes(cache, buffer->block))
 		return NULL;
-	linked = tp_radix_find(&cache->table, buffer->block);
-	if (!linked) {
+	linked = find_locked(cache, buffer->block, &count_now);
+	if (!linked && count_now == change_count) {
 		linked = buffer;
 		linked->state = TP_BUFFER_LINKED;
 		tp_radix_insert(&cache->table, linked->block, linked);
 		cache->nr_linked++;
 	}
-	linked->pins += pins;
+	if (linked)
+		linked->pins += pins;
 	pthread_mutex_unlock(&cache->lock);
 	return linked;
 }
 
-static struct tp_buffer *pin_linked(struct tp_cache *cache, thinp_block_t block)
+int tp_cache_link_changed(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
-	struct tp_buffer *buffer;
+	struct thinp_buffer *old;
+
+	if (!lock_with_nodes(cache, buffer->block))
+		return THINP_ENOMEM;
+	old = tp_radix_find(&cache->table, buffer->block);
+	if (old) {
+		tp_radix_replace(&cache->table, buffer->block, buffer);
+		tp_cache_drop_unlinked(cache, old);
+	} else {
+		tp_radix_insert(&cache->table, buffer->block, buffer);
+	}
+	buffer->state = TP_BUFFER_LINKED;
+	buffer->pins++;
+	cache->nr_linked++;
+	tp_cache_note_change(cache, buffer);
+	pthread_mutex_unlock(&cache->lock);
+	return 0;
+}
+
+static struct thinp_buffer *pin_linked(struct tp_cache *cache, thinp_block_t block, uint64_t *change_count)
+{
+	struct thinp_buffer *buffer;
 
 	pthread_mutex_lock(&cache->lock);
-	buffer = tp_radix_find(&cache->table, block);
+	buffer = find_locked(cache, block, change_count);
 	if (buffer)
 		buffer->pins++;
 	pthread_mutex_unlock(&cache->lock);
 	return buffer;
 }
 
-/* The state may be read without the lock: it does not change while the buffer is in hand or pinned. */
-void tp_cache_unpin(struct tp_cache *cache, struct tp_buffer *buffer)
+/* The state is looked at with the lock, for a pinned buffer may be unlinked by the thread that changes blocks. */
+void tp_cache_unpin(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
-	if (buffer->state == TP_BUFFER_IN_HAND) {
-		release(cache, buffer);
-		return;
-	}
+	bool is_in_hand;
+
 	pthread_mutex_lock(&cache->lock);
-	buffer->pins--;
+	is_in_hand = buffer->state == TP_BUFFER_IN_HAND;
+	if (!is_in_hand)
+		tp_cache_drop_pin(cache, buffer);
 	pthread_mutex_unlock(&cache->lock);
+	if (is_in_hand)
+		release(cache, buffer);
 }
 
 /* A pinned buffer may have been checked as another kind; then it must pass as this one too. */
-static int ensure_type(struct tp_cache *cache, struct tp_buffer *buffer, const struct thinp_block_type *type)
+static int ensure_type(struct tp_cache *cache, struct thinp_buffer *buffer, const struct thinp_block_type *type)
 {
 	int r = 0;
 
@@ -133,16 +169,15 @@ static int ensure_type(struct tp_cache *cache, struct tp_buffer *buffer, const s
 	return r;
 }
 
-/* Makes a buffer in hand what its content was found to be. */
-static void prepare(struct tp_buffer *buffer, thinp_block_t block, const struct thinp_block_type *type,
-		    enum tp_buffer_use use)
+void tp_cache_prepare(struct thinp_buffer *buffer, thinp_block_t block, const struct thinp_block_type *type,
+		      enum tp_buffer_use use)
 {
 	buffer->block = block;
 	atomic_store_explicit(&buffer->type, type, memory_order_release);
 	atomic_store_explicit(&buffer->use, (uint8_t)use, memory_order_relaxed);
 }
 
-static int fill(struct tp_cache *cache, struct tp_buffer *buffer, thinp_block_t block,
+static int fill(struct tp_cache *cache, struct thinp_buffer *buffer, thinp_block_t block,
 		const struct thinp_block_type *type)
 {
 	int r = thinp_io_read(cache->io, block, 1, buffer->data);
@@ -151,15 +186,15 @@ static int fill(struct tp_cache *cache, struct tp_buffer *buffer, thinp_block_t 
 		return r;
 	r = tp_block_verify(buffer->data, block, type);
 	if (!r)
-		prepare(buffer, block, type, TP_UNUSED);
+		tp_cache_prepare(buffer, block, type, TP_UNUSED);
 	return r;
 }
 
 /* Links what was fetched. Where that cannot be done, the section keeps the buffer in hand until it needs it no more. */
-static int keep(struct tp_cache *cache, struct tp_buffer *buffer, const struct thinp_block_type *type,
-		struct tp_buffer **out)
+static int keep(struct tp_cache *cache, struct thinp_buffer *buffer, const struct thinp_block_type *type,
+		uint64_t change_count, struct thinp_buffer **out)
 {
-	struct tp_buffer *linked = buffer->is_private ? NULL : link_buffer(cache, buffer, 1);
+	struct thinp_buffer *linked = buffer->is_private ? NULL : link_buffer(cache, buffer, change_count, 1);
 	int r = 0;
 
 	if (!linked) {
@@ -175,9 +210,9 @@ static int keep(struct tp_cache *cache, struct tp_buffer *buffer, const struct t
 }
 
 static int fetch_from_device(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
-			     struct tp_buffer **out)
+			     uint64_t change_count, struct thinp_buffer *spare, struct thinp_buffer **out)
 {
-	struct tp_buffer *buffer = tp_cache_take_buffer(cache);
+	struct thinp_buffer *buffer = spare ? spare : tp_cache_take_buffer(cache);
 	int r;
 
 	if (!buffer)
@@ -189,19 +224,22 @@ static int fetch_from_device(struct tp_cache *cache, thinp_block_t block, const 
 		release(cache, buffer);
 		return r;
 	}
-	return keep(cache, buffer, type, out);
+	return keep(cache, buffer, type, change_count, out);
 }
 
 int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
-		   struct tp_buffer **buffer)
+		   struct thinp_buffer *spare, struct thinp_buffer **buffer)
 {
-	struct tp_buffer *linked = pin_linked(cache, block);
+	uint64_t change_count;
+	struct thinp_buffer *linked = pin_linked(cache, block, &change_count);
 	int r;
 
 	if (!linked) {
 		atomic_fetch_add_explicit(&cache->counters.misses, 1, memory_order_relaxed);
-		return fetch_from_device(cache, block, type, buffer);
+		return fetch_from_device(cache, block, type, change_count, spare, buffer);
 	}
+	if (spare)
+		release(cache, spare);
 	r = ensure_type(cache, linked, type);
 	if (r)
 		return r;
@@ -228,12 +266,24 @@ size_t tp_cache_drop_cached(struct tp_cache *cache, thinp_block_t *blocks, size_
 
 struct window {
 	struct thinp_io_op ops[WINDOW];
-	struct tp_buffer *buffers[WINDOW];
+	struct thinp_buffer *buffers[WINDOW];
+	uint64_t change_counts[WINDOW];
 	size_t nr;
 };
 
-static void add_to_window(struct window *window, struct tp_buffer *buffer, thinp_block_t block)
+/* Gives the buffer back when the block has come into the cache meanwhile. */
+static void add_to_window(struct tp_cache *cache, struct window *window, struct thinp_buffer *buffer,
+			  thinp_block_t block)
 {
+	bool is_cached;
+
+	pthread_mutex_lock(&cache->lock);
+	is_cached = find_locked(cache, block, &window->change_counts[window->nr]);
+	pthread_mutex_unlock(&cache->lock);
+	if (is_cached) {
+		release(cache, buffer);
+		return;
+	}
 	window->buffers[window->nr] = buffer;
 	window->ops[window->nr++] =
 		(struct thinp_io_op){.kind = THINP_IO_READ, .block = block, .nr_blocks = 1, .buffer = buffer->data};
@@ -243,15 +293,15 @@ static void fetch_window(struct tp_cache *cache, struct window *window, const st
 {
 	(void)thinp_io_batch(cache->io, window->ops, window->nr); /* each operation has its own result */
 	for (size_t i = 0; i < window->nr; i++) {
-		struct tp_buffer *buffer = window->buffers[i];
+		struct thinp_buffer *buffer = window->buffers[i];
 		thinp_block_t block = window->ops[i].block;
 
 		if (window->ops[i].result || tp_block_verify(buffer->data, block, type)) {
 			release(cache, buffer);
 			continue;
 		}
-		prepare(buffer, block, type, TP_AHEAD);
-		if (link_buffer(cache, buffer, 0) != buffer)
+		tp_cache_prepare(buffer, block, type, TP_AHEAD);
+		if (link_buffer(cache, buffer, window->change_counts[i], 0) != buffer)
 			release(cache, buffer);
 		else
 			atomic_fetch_add_explicit(&cache->counters.prefetched, 1, memory_order_relaxed);
@@ -263,13 +313,13 @@ bool tp_cache_prefetch(struct tp_cache *cache, const thinp_block_t *blocks, size
 		       const struct thinp_block_type *type)
 {
 	struct window window = {.nr = 0};
-	struct tp_buffer *buffer = NULL;
+	struct thinp_buffer *buffer = NULL;
 
 	for (size_t i = 0; i < nr_blocks; i++) {
 		buffer = tp_cache_take_buffer(cache);
 		if (!buffer)
 			break;
-		add_to_window(&window, buffer, blocks[i]);
+		add_to_window(cache, &window, buffer, blocks[i]);
 		if (window.nr == WINDOW)
 			fetch_window(cache, &window, type);
 	}

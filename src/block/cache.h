@@ -14,30 +14,45 @@
 
 #include <pthread.h>
 
-#define TP_CHUNK_MAX_BUFFERS 64u
+#define TP_CHUNK_MAX_BUFFERS  64u
+#define TP_HUGE_CHUNK_BUFFERS 512u /* of a huge page of 2 MiB */
 
-/* A buffer is in exactly one of four states: free, in the hands of one thread (which fills it, and may keep it for its
- * section when it cannot be linked), linked (readers can find it), retired (no new reader can find it, an old one may
- * still look at it). */
-enum tp_buffer_state { TP_BUFFER_FREE, TP_BUFFER_IN_HAND, TP_BUFFER_LINKED, TP_BUFFER_RETIRED };
+#define TP_CHANGE_COUNTS 256u
+
+/* A buffer is in exactly one of five states: free, in the hands of one thread (which fills it, and may keep it for its
+ * section when it cannot be linked), linked (readers can find it), unlinked but still pinned, retired (no new reader can
+ * find it, an old one may still look at it). */
+enum tp_buffer_state { TP_BUFFER_FREE, TP_BUFFER_IN_HAND, TP_BUFFER_LINKED, TP_BUFFER_UNLINKED, TP_BUFFER_RETIRED };
 
 /* What the clock's hand goes by: since it last came past, the block was not used again, or was; or it was fetched ahead
  * of its first use, which is not counted, so that a scan that fetches ahead does not drive out what is in use. */
 enum tp_buffer_use { TP_UNUSED, TP_USED, TP_AHEAD };
 
-/* Without the lock readers look at block, data, type and use of a linked buffer. A compiler may load neighbouring fields
- * in one go, so those under the lock do not share a word with an atomic one. */
-struct tp_buffer {
+/* A buffer of the cache. The public interface names it and tells nothing of it. Without the lock readers look at block,
+ * data, type and use of a linked buffer. A compiler may load neighbouring fields in one go, so those under the lock do
+ * not share a word with an atomic one. */
+struct thinp_buffer {
 	thinp_block_t block;
 	uint8_t *data;                                 /* 4096 bytes, aligned to 4096 */
 	_Atomic(const struct thinp_block_type *) type; /* the kind that the content was checked as */
 	_Atomic uint8_t use;                           /* enum tp_buffer_use */
 
-	struct tp_buffer *next; /* in the list of free or retired buffers */
-	uint64_t stamp;         /* of a retired buffer */
-	uint32_t pins;          /* sections that hold it across I/O */
-	uint8_t state;          /* enum tp_buffer_state */
-	bool is_private;        /* not of the cache: belongs to one section */
+	union {
+		struct { /* linked: the list of changed ones */
+			struct thinp_buffer *prev_changed;
+			struct thinp_buffer *next_changed;
+		};
+		struct { /* free or retired: the list of these */
+			struct thinp_buffer *next;
+			uint64_t stamp; /* of a retired buffer */
+		};
+	};
+	uint32_t pins;   /* who holds it across I/O or for a change */
+	uint8_t state;   /* enum tp_buffer_state */
+	bool is_private; /* not of the cache: belongs to one section */
+	bool is_locked;  /* being changed; pinned as well */
+	bool is_dirty;   /* changed since it was written; never evicted */
+	bool is_changed; /* in this transaction: in the list of such buffers */
 };
 
 /* Buffers are made in chunks, as they are needed. */
@@ -45,7 +60,8 @@ struct tp_chunk {
 	struct tp_chunk *next;
 	uint8_t *data;
 	uint32_t nr_buffers;
-	struct tp_buffer buffers[];
+	bool is_mapped; /* a huge page, not from the allocator */
+	struct thinp_buffer buffers[];
 };
 
 struct tp_cache_counters {
@@ -70,13 +86,19 @@ struct tp_cache {
 	uint32_t nr_buffers; /* made, or about to be made by somebody */
 	uint32_t nr_linked;
 	uint32_t nr_retired;
-	struct tp_buffer *free;
-	struct tp_buffer *retired_first; /* oldest stamp first */
-	struct tp_buffer *retired_last;
+	struct thinp_buffer *free;
+	struct thinp_buffer *retired_first; /* oldest stamp first */
+	struct thinp_buffer *retired_last;
 	struct tp_chunk *chunks; /* oldest first */
 	struct tp_chunk *last_chunk;
 	struct tp_chunk *hand_chunk; /* the clock's hand */
 	uint32_t hand_buffer;
+	struct thinp_buffer *changed; /* buffers changed in this transaction, dirty or written early */
+	uint32_t nr_dirty;            /* of these */
+	uint32_t nr_locked; /* both are changed by the thread that changes blocks alone, which may read them so */
+	/* How often one of the blocks with this remainder became other than what a read begun before may bring. */
+	uint64_t change_counts[TP_CHANGE_COUNTS];
+	bool use_huge_pages;
 };
 
 int tp_cache_init(struct tp_cache *cache, struct thinp_io *io, const struct thinp_allocator *allocator, uint32_t limit);
@@ -84,7 +106,7 @@ int tp_cache_init(struct tp_cache *cache, struct thinp_io *io, const struct thin
 /* Releases all memory. No reader may be left. */
 void tp_cache_exit(struct tp_cache *cache);
 
-static inline void tp_buffer_note_use(struct tp_buffer *buffer)
+static inline void tp_buffer_note_use(struct thinp_buffer *buffer)
 {
 	uint8_t use = atomic_load_explicit(&buffer->use, memory_order_relaxed);
 
@@ -93,10 +115,10 @@ static inline void tp_buffer_note_use(struct tp_buffer *buffer)
 }
 
 /* A block that the cache has, checked as the kind; NULL otherwise. Lock-free, within an epoch. */
-static inline struct tp_buffer *tp_cache_find(struct tp_cache *cache, thinp_block_t block,
-					      const struct thinp_block_type *type)
+static inline struct thinp_buffer *tp_cache_find(struct tp_cache *cache, thinp_block_t block,
+						 const struct thinp_block_type *type)
 {
-	struct tp_buffer *buffer = tp_radix_find(&cache->table, block);
+	struct thinp_buffer *buffer = tp_radix_find(&cache->table, block);
 
 	if (!buffer || atomic_load_explicit(&buffer->type, memory_order_acquire) != type)
 		return NULL;
@@ -105,10 +127,10 @@ static inline struct tp_buffer *tp_cache_find(struct tp_cache *cache, thinp_bloc
 }
 
 /* The block, from the device if need be, checked as the kind and pinned: it stays until tp_cache_unpin(). Outside of
- * an epoch. */
+ * an epoch. spare: a buffer in hand to fetch into, which is given up whatever happens; NULL: one is found. */
 int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
-		   struct tp_buffer **buffer);
-void tp_cache_unpin(struct tp_cache *cache, struct tp_buffer *buffer);
+		   struct thinp_buffer *spare, struct thinp_buffer **buffer);
+void tp_cache_unpin(struct tp_cache *cache, struct thinp_buffer *buffer);
 
 /* Takes the blocks that the cache has out of the array; the others keep their order. Returns how many are left. */
 size_t tp_cache_drop_cached(struct tp_cache *cache, thinp_block_t *blocks, size_t nr_blocks);
@@ -118,8 +140,36 @@ size_t tp_cache_drop_cached(struct tp_cache *cache, thinp_block_t *blocks, size_
 bool tp_cache_prefetch(struct tp_cache *cache, const thinp_block_t *blocks, size_t nr_blocks,
 		       const struct thinp_block_type *type);
 
+/* Makes a buffer in hand the one that is found for its block, in the place of any other; pinned, locked and dirty.
+ * THINP_ENOMEM: the buffer is still in hand. */
+int tp_cache_link_changed(struct tp_cache *cache, struct thinp_buffer *buffer);
+
+/* Says what a buffer in hand holds, or will hold. */
+void tp_cache_prepare(struct thinp_buffer *buffer, thinp_block_t block, const struct thinp_block_type *type,
+		      enum tp_buffer_use use);
+
+/* All of these with the lock. Unlinks a buffer and retires it, now or with the last pin. */
+void tp_cache_unlink(struct tp_cache *cache, struct thinp_buffer *buffer);
+
+/* The same for one whose place in the table another has taken. */
+void tp_cache_drop_unlinked(struct tp_cache *cache, struct thinp_buffer *buffer);
+
+/* Takes a pin away; the buffer is linked or unlinked. */
+void tp_cache_drop_pin(struct tp_cache *cache, struct thinp_buffer *buffer);
+
+/* What is on the device, or what was read from it and is not linked yet, is not the block's content any more. */
+void tp_cache_note_outdated(struct tp_cache *cache, thinp_block_t block);
+
+/* Ends a lock, and takes its pin away. */
+void tp_cache_unlock(struct tp_cache *cache, struct thinp_buffer *buffer);
+
+/* Puts a buffer on the list of changed ones, dirty and locked; makes it clean, though it stays changed; takes it off. */
+void tp_cache_note_change(struct tp_cache *cache, struct thinp_buffer *buffer);
+void tp_cache_note_written(struct tp_cache *cache, struct thinp_buffer *buffer);
+void tp_cache_note_no_change(struct tp_cache *cache, struct thinp_buffer *buffer);
+
 /* For the two halves of the cache: buffers.c gives buffers, cache.c fills them. The lock is taken inside. */
-struct tp_buffer *tp_cache_take_buffer(struct tp_cache *cache);                /* NULL: none can be had now */
-void tp_cache_return_buffer(struct tp_cache *cache, struct tp_buffer *buffer); /* not linked */
+struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache);                /* NULL: none can be had now */
+void tp_cache_return_buffer(struct tp_cache *cache, struct thinp_buffer *buffer); /* not linked */
 
 #endif

@@ -21,7 +21,7 @@ int thinp_bm_create(struct thinp_io *io, const struct thinp_bm_opts *user_opts, 
 		r = tp_allocator_take(&allocator, opts.allocator);
 	if (r)
 		return r;
-	if (opts.flags)
+	if (opts.flags & ~THINP_BM_HUGE_PAGES)
 		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "unknown flags %#x for a block manager", opts.flags);
 	/* aligned for the readers' slots, which have a cache line each */
 	bm = tp_alloc_aligned(&allocator, sizeof(*bm), alignof(struct thinp_bm));
@@ -32,6 +32,8 @@ int thinp_bm_create(struct thinp_io *io, const struct thinp_bm_opts *user_opts, 
 		tp_free(&allocator, bm, sizeof(*bm));
 		return r;
 	}
+	bm->cache.use_huge_pages = opts.flags & THINP_BM_HUGE_PAGES;
+	tp_writer_init(&bm->writer, &bm->cache);
 	*out = bm;
 	return 0;
 }
@@ -43,6 +45,7 @@ void thinp_bm_destroy(struct thinp_bm *bm)
 	if (!bm)
 		return;
 	allocator = bm->cache.allocator;
+	tp_writer_exit(&bm->writer);
 	tp_cache_exit(&bm->cache);
 	tp_free(&allocator, bm, sizeof(*bm));
 }
@@ -66,11 +69,15 @@ void thinp_bm_get_stats(struct thinp_bm *bm, struct thinp_bm_stats *stats)
 		.evictions = atomic_load(&cache->counters.evictions),
 		.uncached = atomic_load(&cache->counters.uncached),
 		.bytes = sizeof(*bm) + atomic_load(&cache->counters.bytes),
+		.written = atomic_load(&bm->writer.written),
+		.written_early = atomic_load(&bm->writer.written_early),
+		.write_ops = atomic_load(&bm->writer.write_ops),
 	};
 
 	pthread_mutex_lock(&cache->lock);
 	now.blocks_cached = cache->nr_linked;
 	now.blocks_limit = cache->limit;
+	now.blocks_dirty = cache->nr_dirty;
 	pthread_mutex_unlock(&cache->lock);
 	tp_result_give(stats, &now, sizeof(now));
 }

@@ -6,11 +6,13 @@
 #define TP_BLOCK_MANAGER_H
 
 #include "block/cache.h"
+#include "block/writer.h"
 
 #include <thinp/block.h>
 
 struct thinp_bm {
 	struct tp_cache cache;
+	struct tp_writer writer;
 };
 
 struct thinp_reader {

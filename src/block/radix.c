@@ -142,6 +142,15 @@ void tp_radix_insert(struct tp_radix *radix, uint64_t number, void *item)
 	link_into(node, number, item);
 }
 
+void tp_radix_replace(struct tp_radix *radix, uint64_t number, void *item)
+{
+	struct tp_radix_node *node = atomic_load(&radix->root);
+
+	while (node->shift)
+		node = atomic_load(slot_of(node, number));
+	atomic_store(slot_of(node, number), item);
+}
+
 static void retire(struct tp_radix *radix, struct tp_radix_node *node)
 {
 	node->stamp = tp_epoch_stamp(radix->epochs);

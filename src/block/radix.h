@@ -63,6 +63,9 @@ void tp_radix_add_spare(struct tp_radix *radix, struct tp_radix_node *node);
 /* Sets the item (not NULL) of a number that has none. tp_radix_nodes_missing() must have said 0. */
 void tp_radix_insert(struct tp_radix *radix, uint64_t number, void *item);
 
+/* Sets another item (not NULL) for a number that has one. */
+void tp_radix_replace(struct tp_radix *radix, uint64_t number, void *item);
+
 /* Forgets the item of a number that has one. */
 void tp_radix_remove(struct tp_radix *radix, uint64_t number);
 

@@ -78,7 +78,7 @@ const void *thinp_read_peek(struct thinp_read_section *section, thinp_block_t bl
 			    const struct thinp_block_type *type)
 {
 	struct thinp_reader *reader = section->reader;
-	struct tp_buffer *buffer;
+	struct thinp_buffer *buffer;
 
 	if (!section->slot || block >= reader->nr_blocks)
 		return NULL;
@@ -94,13 +94,13 @@ static int fetch(struct thinp_read_section *section, thinp_block_t block, const 
 {
 	struct thinp_error_info before = {.size = sizeof(before)};
 	struct tp_cache *cache = &section->reader->bm->cache;
-	struct tp_buffer *buffer;
+	struct thinp_buffer *buffer;
 	int r;
 
 	leave(section);
 	drop_held(section);
 	thinp_error_last(&before);
-	r = tp_cache_fetch(cache, block, type, &buffer);
+	r = tp_cache_fetch(cache, block, type, NULL, &buffer);
 	section->slot = tp_epoch_enter(&cache->epochs);
 	if (r)
 		return r;

@@ -2,6 +2,9 @@
 /*
  * support/block_device.h - a device full of sealed blocks that counts, fails and stops as it is told.
  *
+ * It obeys the order of a batch: behind a failure, the next flush and all that follows is not carried out. A write that
+ * fails leaves half of its bytes.
+ *
  * At first every block is a bitmap with a pattern of its own. What was read can be verified to the last byte.
  */
 #ifndef TP_TEST_BLOCK_DEVICE_H
@@ -13,6 +16,18 @@
 #include <pthread.h>
 
 #define BLOCK_DEVICE_LOG 512u
+
+#define BLOCK_DEVICE_FAIL_SIZE  1u
+#define BLOCK_DEVICE_FAIL_READ  2u
+#define BLOCK_DEVICE_FAIL_WRITE 4u
+#define BLOCK_DEVICE_FAIL_FLUSH 8u
+
+/* A write or a flush as it came. */
+struct block_device_op {
+	uint32_t kind;
+	thinp_block_t block;
+	uint64_t nr_blocks;
+};
 
 struct block_device {
 	struct thinp_io *io;
@@ -26,11 +41,15 @@ struct block_device {
 	size_t nr_reads;
 	thinp_block_t log[BLOCK_DEVICE_LOG]; /* the first of them in order, and where they went */
 	const void *log_buffer[BLOCK_DEVICE_LOG];
+	size_t nr_changes;                                /* writes and flushes that were begun */
+	struct block_device_op changes[BLOCK_DEVICE_LOG]; /* the first of them in order */
 
-	size_t fail_at; /* the call that fails, counted as nr_sizes and nr_reads together; 0: none */
+	uint32_t fail_kinds; /* sum of BLOCK_DEVICE_FAIL_... that count as calls */
+	size_t fail_at;      /* the call that fails; 0: none */
 	size_t nr_calls;
 	int fail_with;
-	thinp_block_t gate; /* reads of this block stop */
+	thinp_block_t gates[2]; /* reads and writes of these blocks stop */
+	bool is_gate_behind;    /* a read stops when it has its bytes, in place of before */
 	bool is_gate_shut;
 	unsigned int nr_stopped;
 	void (*hook)(void *ctx); /* called in every batch, without the lock */
@@ -43,6 +62,9 @@ void block_device_open(struct block_device *device, uint64_t nr_blocks);
 /* A device that takes no lock, so that it does not hide races of the library; it neither counts nor fails nor stops. */
 void block_device_open_quiet(struct block_device *device, uint64_t nr_blocks);
 void block_device_close(struct block_device *device);
+
+/* Another handle on the same blocks that only reads; the caller closes it. */
+struct thinp_io *block_device_open_read_only(struct block_device *device);
 
 /* The pattern of a block, sealed as a kind and, if it is another number, for a wrong place. */
 void block_device_fill(struct block_device *device, thinp_block_t block, const struct thinp_block_type *type,
@@ -57,12 +79,21 @@ void block_device_forget(struct block_device *device);
 size_t block_device_nr_reads(struct block_device *device);
 size_t block_device_nr_batches(struct block_device *device);
 
+size_t block_device_nr_changes(struct block_device *device);
+
 /* The n-th question for the size or read of a block from now on fails, once; 1 is the next, 0 lets none fail. */
 void block_device_fail(struct block_device *device, size_t n, int result);
+
+/* The same for the n-th of other calls. A write counts once, however many blocks it has. */
+void block_device_fail_kinds(struct block_device *device, uint32_t kinds, size_t n, int result);
 bool block_device_has_failed(struct block_device *device);
 
-/* Threads that read the block stop in the middle of it until the gate is opened. */
+/* Threads that read or write the block, or one of two, stop in the middle of it until the gate is opened. */
 void block_device_shut_gate(struct block_device *device, thinp_block_t block);
+void block_device_shut_gates(struct block_device *device, thinp_block_t block, thinp_block_t other);
+
+/* Threads that read the block stop when they have its bytes; those that write do not stop. */
+void block_device_shut_gate_behind(struct block_device *device, thinp_block_t block);
 void block_device_wait_stopped(struct block_device *device, unsigned int nr_threads);
 void block_device_open_gate(struct block_device *device);
 

@@ -20,7 +20,7 @@
 static void options_of_the_future_are_refused(void **state)
 {
 	struct block_fixture *f = block_fixture_new(10, 4);
-	struct thinp_bm_opts opts = {.size = sizeof(opts), .flags = 1};
+	struct thinp_bm_opts opts = {.size = sizeof(opts), .flags = 2};
 	struct thinp_bm_opts longer[2] = {{.size = sizeof(longer)}, {.size = 1}};
 	struct thinp_bm_opts unset = {.size = 0};
 	struct thinp_bm *bm = NULL;
@@ -278,7 +278,7 @@ static void one_miss_does_not_visit_the_whole_cache(void **state)
 	block_fixture_read_range(f, 0, LIMIT); /* all are used now */
 	block_fixture_read(f, LIMIT);
 	for (thinp_block_t block = 0; block < LIMIT; block++) {
-		struct tp_buffer *buffer = tp_radix_find(&f->bm->cache.table, block);
+		struct thinp_buffer *buffer = tp_radix_find(&f->bm->cache.table, block);
 
 		nr_marked += buffer && atomic_load(&buffer->use) == TP_USED;
 	}

@@ -37,7 +37,7 @@ static void visit(const struct tp_radix_node *node)
 		if (below && node->shift)
 			visit(below);
 		else if (below && items_are_buffers)
-			nr_too_early += ((const struct tp_buffer *)below)->state != TP_BUFFER_LINKED;
+			nr_too_early += ((const struct thinp_buffer *)below)->state != TP_BUFFER_LINKED;
 	}
 }
 

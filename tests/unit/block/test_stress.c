@@ -315,8 +315,8 @@ static void all_buffers_in_the_hands_of_stopped_readers_leave_the_others_uncache
 	for (size_t i = 0; i < 2; i++) {
 		stopped[i] = (struct stopped){.f = f, .block = 5};
 		assert_int_equal(pthread_create(&threads[i], NULL, read_stopped, &stopped[i]), 0);
+		block_device_wait_stopped(&f->device, (unsigned int)i + 1); /* while one makes buffers there are none */
 	}
-	block_device_wait_stopped(&f->device, 2);
 	block_fixture_read_range(f, 10, 20);
 	assert_int_equal(block_fixture_stats(f).uncached, 10);
 	block_device_open_gate(&f->device);

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * block/change.c - changing blocks within a transaction, and its end.
+ *
+ * One thread at a time calls these functions. Readers go on meanwhile: they cannot reach the blocks that are changed,
+ * and the cache's own state is under its lock.
+ *
+ * Invariants
+ *   1. A locked block is linked, pinned, dirty and on the list of changed ones, until it is unlocked or forgotten.
+ *   2. A call that fails has changed nothing, but that dirty blocks may have gone to the device.
+ *   3. Nothing is written, and no lock given, once a failure is remembered.
+ */
+#include "base/alloc.h"
+#include "base/error.h"
+#include "block/manager.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+/* How long the writer gives way to readers that hold back the last buffers: about 100 ms. They are in sections, which
+ * are short, unless the system has put them to sleep there. */
+#define NR_YIELDS 16u
+#define NR_SLEEPS 100u
+#define SLEEP_NS  1000000L
+
+/* So many blocks are forgotten at a time, for readers may wait for the lock. */
+#define NR_ABORTED_AT_ONCE 64u
+
+static int check_range(struct thinp_bm *bm, thinp_block_t block)
+{
+	uint64_t nr_blocks;
+	int r = thinp_io_size(bm->cache.io, &nr_blocks);
+
+	if (!r && block >= nr_blocks)
+		r = tp_fail(THINP_ERANGE, block, "beyond the end of the device, %" PRIu64 " blocks", nr_blocks);
+	return r;
+}
+
+/* May anything be changed? Takes the memory for writing while failing is still harmless. */
+static int begin(struct thinp_bm *bm, thinp_block_t block)
+{
+	int r;
+
+	if (thinp_io_is_read_only(bm->cache.io))
+		return tp_fail(THINP_EROFS, block, "the device is read-only");
+	r = tp_writer_status(&bm->writer);
+	return r ? r : tp_writer_make_ready(&bm->writer);
+}
+
+/* What the cache knows of a block. */
+struct prospect {
+	bool is_cached;
+	bool is_locked;
+	bool is_dirty;
+	bool is_full; /* as many blocks are dirty as may be */
+};
+
+static struct prospect look_at(struct thinp_bm *bm, thinp_block_t block)
+{
+	struct tp_cache *cache = &bm->cache;
+	struct prospect prospect = {.is_cached = false};
+	const struct thinp_buffer *buffer;
+
+	pthread_mutex_lock(&cache->lock);
+	buffer = tp_radix_find(&cache->table, block);
+	prospect.is_cached = buffer;
+	prospect.is_locked = buffer && buffer->is_locked;
+	prospect.is_dirty = buffer && buffer->is_dirty;
+	prospect.is_full = cache->nr_dirty >= bm->writer.max_dirty;
+	pthread_mutex_unlock(&cache->lock);
+	return prospect;
+}
+
+static int begin_change(struct thinp_bm *bm, thinp_block_t block, bool *is_cached)
+{
+	struct prospect prospect;
+	int r = begin(bm, block);
+
+	if (!r)
+		r = check_range(bm, block);
+	if (r)
+		return r;
+	prospect = look_at(bm, block);
+	if (prospect.is_locked)
+		return tp_fail(THINP_EINVAL, block, "the block is locked already");
+	*is_cached = prospect.is_cached;
+	return prospect.is_full && !prospect.is_dirty ? tp_writer_make_room(&bm->writer) : 0;
+}
+
+/* Buffers that readers hold or may still look at come free when these leave their sections; it is hopeless only when
+ * all are locked. A single look may miss what comes free, for readers take buffers, too. */
+static struct thinp_buffer *take_patiently(struct tp_cache *cache)
+{
+	static const struct timespec a_moment = {.tv_nsec = SLEEP_NS};
+	struct thinp_buffer *buffer = tp_cache_take_buffer(cache);
+
+	for (unsigned int i = 0; !buffer && i < NR_YIELDS + NR_SLEEPS && cache->nr_locked < cache->limit; i++) {
+		if (i < NR_YIELDS)
+			(void)sched_yield();
+		else
+			(void)nanosleep(&a_moment, NULL);
+		buffer = tp_cache_take_buffer(cache);
+	}
+	return buffer;
+}
+
+/* A buffer for a block that is to be changed. When none is to be had, dirty ones are written, so that they can be used
+ * again. */
+static int take_buffer(struct thinp_bm *bm, struct thinp_buffer **buffer)
+{
+	int r;
+
+	*buffer = tp_cache_take_buffer(&bm->cache);
+	if (*buffer)
+		return 0;
+	r = tp_writer_make_room(&bm->writer);
+	if (r)
+		return r;
+	*buffer = take_patiently(&bm->cache);
+	if (!*buffer)
+		return tp_fail(THINP_ENOMEM, THINP_NO_BLOCK, "all buffers of the block cache are in use");
+	return 0;
+}
+
+int thinp_bm_write_lock_zero(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+			     struct thinp_buffer **out, void **data)
+{
+	struct thinp_buffer *buffer;
+	bool is_cached;
+	int r = begin_change(bm, block, &is_cached);
+
+	if (!r)
+		r = take_buffer(bm, &buffer);
+	if (r)
+		return r;
+	memset(buffer->data, 0, THINP_BLOCK_SIZE);
+	tp_cache_prepare(buffer, block, type, TP_USED);
+	r = tp_cache_link_changed(&bm->cache, buffer);
+	if (r) {
+		tp_cache_return_buffer(&bm->cache, buffer);
+		return r;
+	}
+	*out = buffer;
+	*data = buffer->data;
+	return 0;
+}
+
+/* Only a buffer that is linked can be changed: the section of a reader may go on without, a change would be lost. */
+static int lock_fetched(struct thinp_bm *bm, struct thinp_buffer *buffer)
+{
+	bool is_linked;
+
+	pthread_mutex_lock(&bm->cache.lock);
+	is_linked = buffer->state == TP_BUFFER_LINKED;
+	if (is_linked)
+		tp_cache_note_change(&bm->cache, buffer);
+	pthread_mutex_unlock(&bm->cache.lock);
+	if (is_linked)
+		return 0;
+	tp_cache_unpin(&bm->cache, buffer);
+	return tp_fail(THINP_ENOMEM, THINP_NO_BLOCK, "no memory to keep a block in the cache");
+}
+
+int thinp_bm_write_lock(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+			struct thinp_buffer **out, void **data)
+{
+	struct thinp_buffer *spare = NULL;
+	struct thinp_buffer *buffer;
+	bool is_cached;
+	int r = begin_change(bm, block, &is_cached);
+
+	if (!r && !is_cached)
+		r = take_buffer(bm, &spare);
+	if (!r)
+		r = tp_cache_fetch(&bm->cache, block, type, spare, &buffer);
+	if (!r)
+		r = lock_fetched(bm, buffer);
+	if (r)
+		return r;
+	*out = buffer;
+	*data = buffer->data;
+	return 0;
+}
+
+void thinp_bm_unlock(struct thinp_bm *bm, struct thinp_buffer *buffer)
+{
+	if (!buffer)
+		return;
+	pthread_mutex_lock(&bm->cache.lock);
+	tp_cache_unlock(&bm->cache, buffer);
+	pthread_mutex_unlock(&bm->cache.lock);
+}
+
+void thinp_bm_forget(struct thinp_bm *bm, thinp_block_t block)
+{
+	struct thinp_buffer *buffer;
+
+	pthread_mutex_lock(&bm->cache.lock);
+	buffer = tp_radix_find(&bm->cache.table, block);
+	if (buffer)
+		tp_cache_unlink(&bm->cache, buffer);
+	tp_cache_note_outdated(&bm->cache, block);
+	pthread_mutex_unlock(&bm->cache.lock);
+}
+
+int thinp_bm_flush(struct thinp_bm *bm)
+{
+	int r = begin(bm, THINP_NO_BLOCK);
+
+	return r ? r : tp_writer_flush(&bm->writer, NULL);
+}
+
+/* The changed blocks belong to the commit now, and to no transaction. */
+static void end_transaction(struct thinp_bm *bm)
+{
+	pthread_mutex_lock(&bm->cache.lock);
+	while (bm->cache.changed)
+		tp_cache_note_no_change(&bm->cache, bm->cache.changed);
+	pthread_mutex_unlock(&bm->cache.lock);
+}
+
+int thinp_bm_commit(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type, const void *data)
+{
+	const struct tp_record record = {.block = block, .type = type, .data = data};
+	int r = begin(bm, block);
+
+	if (!r)
+		r = check_range(bm, block);
+	if (!r)
+		r = tp_writer_flush(&bm->writer, &record);
+	if (r)
+		return r;
+	end_transaction(bm);
+	thinp_bm_forget(bm, block); /* the cache, or a read on its way there, may have the record before this one */
+	return 0;
+}
+
+static bool abort_some(struct tp_cache *cache)
+{
+	bool is_done;
+
+	pthread_mutex_lock(&cache->lock);
+	for (unsigned int i = 0; cache->changed && i < NR_ABORTED_AT_ONCE; i++)
+		tp_cache_unlink(cache, cache->changed);
+	is_done = !cache->changed;
+	pthread_mutex_unlock(&cache->lock);
+	return is_done;
+}
+
+void thinp_bm_abort(struct thinp_bm *bm)
+{
+	while (!abort_some(&bm->cache))
+		;
+	if (bm->writer.failure != THINP_EUNKNOWN)
+		bm->writer.failure = 0;
+}
