@@ -17,6 +17,12 @@ if(THINP_WITH_ISAL AND NOT THINP_ISAL_FOUND)
   message(FATAL_ERROR "THINP_WITH_ISAL is on, but pkg-config does not find libisal")
 endif()
 
+pkg_check_modules(THINP_URING QUIET IMPORTED_TARGET liburing)
+option(THINP_WITH_URING "Build the back-end that works by io_uring (needs liburing)" ${THINP_URING_FOUND})
+if(THINP_WITH_URING AND NOT THINP_URING_FOUND)
+  message(FATAL_ERROR "THINP_WITH_URING is on, but pkg-config does not find liburing")
+endif()
+
 pkg_check_modules(THINP_JANSSON QUIET IMPORTED_TARGET jansson)
 if(THINP_JANSSON_FOUND AND THINP_BUILD_CHECK)
   set(tools_default ON)

@@ -18,6 +18,7 @@ function(thinp_why_off found name variable)
 endfunction()
 
 thinp_why_off("${THINP_ISAL_FOUND}" libisal why_isal)
+thinp_why_off("${THINP_URING_FOUND}" liburing why_uring)
 thinp_why_off("${THINP_JANSSON_FOUND}" jansson why_tools)
 if(NOT THINP_BUILD_CHECK)
   set(why_tools "needs libthinp-check")
@@ -37,6 +38,8 @@ thinp_say("the command thinp    " THINP_BUILD_TOOLS "with jansson ${THINP_JANSSO
 thinp_say("tests                " THINP_BUILD_TESTS "with ctest in this folder" "switched off (THINP_BUILD_TESTS)")
 thinp_say("CRC-32C by ISA-L     " THINP_WITH_ISAL "version ${THINP_ISAL_VERSION}"
   "${why_isal}; the processor's instruction or a table is used")
+thinp_say("devices by io_uring  " THINP_WITH_URING "with liburing ${THINP_URING_VERSION}"
+  "${why_uring}; files and block devices are used by system calls")
 thinp_say("static hides names   " THINP_HIDE_STATIC "internal symbols are local in the archives" "${why_hidden}")
 thinp_say("sanitizers           " THINP_SANITIZE "${THINP_SANITIZE}" "THINP_SANITIZE is empty")
 thinp_say("coverage             " THINP_COVERAGE "for gcov" "switched off (THINP_COVERAGE)")

@@ -15,7 +15,8 @@ cmd:ninja           ninja-build
 cmd:pkg-config      pkg-config
 file:utlist.h       uthash-dev
 pkg:jansson         libjansson-dev
-pkg:libisal         libisal-dev'
+pkg:libisal         libisal-dev
+pkg:liburing        liburing-dev'
 to_test="$to_build
 cmd:g++             g++
 pkg:cmocka          libcmocka-dev

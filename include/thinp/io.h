@@ -36,6 +36,13 @@ struct thinp_io_op {
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_io_op) == 32, "published layout, version 1");
 
+/** A piece of memory that transfers use again and again. */
+struct thinp_io_buffer {
+	void *begin;   /**< any address */
+	size_t nbytes; /**< at least 1 */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_io_buffer) == 16, "published layout, version 1");
+
 /** A back-end: the functions behind a device. All are called from several threads at once.
  *
  *  Each returns 0, one of ::thinp_err, or a negative errno (which is translated). The library has already checked
@@ -55,8 +62,11 @@ struct thinp_io_backend {
 	int (*resize)(void *ctx, uint64_t nr_blocks);
 	/** Release everything. NULL: nothing to release. */
 	void (*close)(void *ctx);
+	/** Take these buffers, and those alone, for thinp_io_register_buffers(); none: forget them. The array may be
+	 *  gone when the function returns. NULL: nothing is gained by knowing them. */
+	int (*register_buffers)(void *ctx, const struct thinp_io_buffer *buffers, size_t nr_buffers);
 };
-static_assert(sizeof(void *) != 8 || sizeof(struct thinp_io_backend) == 48, "published layout, version 1");
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_io_backend) == 56, "published layout, version 1");
 
 struct thinp_io; /* opaque: defined in src/io */
 
@@ -167,6 +177,27 @@ THINP_API int thinp_io_open_file(const char *path, const struct thinp_io_opts *o
  */
 THINP_API int thinp_io_open_device(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io);
 
+/** Open a file or a block device to be used by io_uring.
+ *
+ *  All that thinp_io_open_file() and thinp_io_open_device() say of locks, size, growth and direct access holds here, too.
+ *  The difference is in the batch: what lies between two flushes is handed to the kernel in one call and runs side by
+ *  side, and flushes are linked with what follows them, so that the kernel itself stops behind a write or flush that
+ *  failed. It pays for scattered blocks past the page cache.
+ *
+ *  Threads share one ring and do not wait for each other's transfers. The kernel may do parts of the work, flushes
+ *  above all, on threads of its own ("iou-wrk-..."), which it shows as threads of this process. No code of the library
+ *  runs on them.
+ *
+ *  @param path      the file or device file
+ *  @param opts      NULL: for writing
+ *  @param[out] io   the device
+ *  @retval 0              done
+ *  @retval THINP_ENOTSUP  as for the other two; or io_uring cannot be had: this library was built without it, the kernel
+ *                         has none or a too old one (before Linux 5.6), or it is forbidden here
+ *  @return else as thinp_io_open_file() and thinp_io_open_device()
+ */
+THINP_API int thinp_io_open_uring(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io);
+
 /** Close a device. Nothing is flushed: what was not flushed before may be lost.
  *
  *  @param io  the device; NULL is allowed. No other thread may use it any more
@@ -246,6 +277,39 @@ THINP_API int thinp_io_write(struct thinp_io *io, thinp_block_t block, uint64_t 
  *  @return as thinp_io_batch()
  */
 THINP_API int thinp_io_flush(struct thinp_io *io);
+
+/** Tell a device of memory that many transfers will use, so that it can prepare for it. It changes nothing but speed.
+ *
+ *  Replaces what was registered before; when it fails, nothing is registered. Where a back-end gains nothing by it,
+ *  nothing is done. A transfer profits when its buffer, with the buffers of its neighbours when they lie side by side,
+ *  is within one registered buffer.
+ *
+ *  The memory must stay mapped as it is until it is unregistered or the device is closed: the kernel keeps hold of its
+ *  pages, and would go on using them when something else is mapped at their address. It may count as locked memory
+ *  (RLIMIT_MEMLOCK). Not to be called while a batch is under way.
+ *
+ *  @param io          the device
+ *  @param buffers     the memory, which stays the caller's; the array is copied
+ *  @param nr_buffers  how many; 0 is thinp_io_unregister_buffers()
+ *  @retval 0              done
+ *  @retval THINP_EINVAL   no array, or a buffer of no address or size, or more than the system takes
+ *  @retval THINP_ENOMEM   no memory, or more than may be locked
+ *  @retval THINP_ENOTSUP  memory of a kind that the system does not take
+ *  @retval THINP_EFORKED  the handle belongs to the parent process
+ *  @retval THINP_EIO      the system failed otherwise
+ */
+THINP_API int thinp_io_register_buffers(struct thinp_io *io, const struct thinp_io_buffer *buffers, size_t nr_buffers);
+
+/** Take back what thinp_io_register_buffers() said. Closing the device does it, too.
+ *
+ *  Not to be called while a batch is under way.
+ *
+ *  @param io  the device
+ *  @retval 0              done, or nothing was registered
+ *  @retval THINP_EFORKED  the handle belongs to the parent process
+ *  @retval THINP_EIO      the system failed; the memory must stay as it is until the device is closed
+ */
+THINP_API int thinp_io_unregister_buffers(struct thinp_io *io);
 
 /** Change the size of a device. New blocks read as zeros; blocks cut off are gone.
  *

@@ -59,11 +59,13 @@ struct thinp_io_op *tp_io_first_failure(struct thinp_io_op *ops, size_t nr_ops)
 	return cancelled;
 }
 
-static size_t find_flush(const struct thinp_io_op *ops, size_t begin, size_t nr_ops)
+size_t tp_io_find_flush(const struct thinp_io_op *ops, size_t nr_ops)
 {
-	while (begin < nr_ops && ops[begin].kind != THINP_IO_FLUSH)
-		begin++;
-	return begin;
+	size_t at = 0;
+
+	while (at < nr_ops && ops[at].kind != THINP_IO_FLUSH)
+		at++;
+	return at;
 }
 
 int tp_io_in_order(const struct tp_io_steps *steps, void *ctx, struct thinp_io_op *ops, size_t nr_ops)
@@ -72,7 +74,7 @@ int tp_io_in_order(const struct tp_io_steps *steps, void *ctx, struct thinp_io_o
 	size_t at = 0;
 
 	while (at < nr_ops && !failure) {
-		size_t flush = find_flush(ops, at, nr_ops);
+		size_t flush = at + tp_io_find_flush(ops + at, nr_ops - at);
 
 		steps->transfer(ctx, ops + at, flush - at);
 		failure = tp_io_first_failure(ops + at, flush - at);

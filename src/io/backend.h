@@ -31,6 +31,9 @@ struct tp_io_steps {
  * failure. */
 int tp_io_in_order(const struct tp_io_steps *steps, void *ctx, struct thinp_io_op *ops, size_t nr_ops);
 
+/* The number of operations in front of the first FLUSH. */
+size_t tp_io_find_flush(const struct thinp_io_op *ops, size_t nr_ops);
+
 /* Gives every operation the result. */
 void tp_io_set_results(struct thinp_io_op *ops, size_t nr_ops, int result);
 

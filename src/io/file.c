@@ -54,14 +54,6 @@ static int batch_flush(void *ctx)
 	return tp_file_flush(batch->file, batch->failed_before);
 }
 
-int tp_file_batch(struct tp_file *file, uint64_t failed_before, struct thinp_io_op *ops, size_t nr_ops)
-{
-	static const struct tp_io_steps steps = {.transfer = batch_transfer, .flush = batch_flush};
-	struct batch batch = {.file = file, .failed_before = failed_before};
-
-	return tp_io_in_order(&steps, &batch, ops, nr_ops);
-}
-
 static int get_size(void *ctx, uint64_t *nr_blocks)
 {
 	return tp_file_get_size(ctx, nr_blocks);
@@ -70,7 +62,10 @@ static int get_size(void *ctx, uint64_t *nr_blocks)
 /* The fork guard has spoken in get_size, which every batch asks first. */
 static int do_batch(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
 {
-	return tp_file_batch(ctx, tp_file_failed_flushes(ctx), ops, nr_ops);
+	static const struct tp_io_steps steps = {.transfer = batch_transfer, .flush = batch_flush};
+	struct batch batch = {.file = ctx, .failed_before = tp_file_failed_flushes(ctx)};
+
+	return tp_io_in_order(&steps, &batch, ops, nr_ops);
 }
 
 static int resize(void *ctx, uint64_t nr_blocks)

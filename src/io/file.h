@@ -90,9 +90,6 @@ void tp_file_flush_end(struct tp_file *file, int r);
  * they may have been those of earlier batches. */
 int tp_file_sync_size(struct tp_file *file);
 
-/* Carries out a batch, or the rest of one, by system calls. */
-int tp_file_batch(struct tp_file *file, uint64_t failed_before, struct thinp_io_op *ops, size_t nr_ops);
-
 /* Gives the file at least nr_blocks blocks (grow_step may make it more), or exactly as many when that is fewer. When it
  * returns 0, the new size is durable and the new blocks have room on the file system. Of a block device THINP_ENOTSUP. */
 int tp_file_resize(struct tp_file *file, uint64_t nr_blocks);

@@ -42,7 +42,7 @@ static int flush_locked(struct tp_file *file, uint64_t failed_before)
 	if (r)
 		atomic_fetch_add(&file->failed_flushes, 1);
 	else if (atomic_load(&file->failed_flushes) != failed_before)
-		r = tp_fail(THINP_EIO, THINP_NO_BLOCK, "%s: a flush on another thread failed meanwhile", file->name);
+		r = tp_fail(THINP_EIO, THINP_NO_BLOCK, "%s: another flush failed meanwhile", file->name);
 	return r;
 }
 

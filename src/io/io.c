@@ -327,6 +327,30 @@ int thinp_io_flush(struct thinp_io *io)
 	return thinp_io_batch(io, &op, 1);
 }
 
+static int register_buffers(struct thinp_io *io, const struct thinp_io_buffer *buffers, size_t nr_buffers)
+{
+	int r = io->backend.register_buffers ? io->backend.register_buffers(io->ctx, buffers, nr_buffers) : 0;
+
+	return r ? report(io, nr_buffers ? "registering buffers" : "unregistering buffers", r) : 0;
+}
+
+int thinp_io_register_buffers(struct thinp_io *io, const struct thinp_io_buffer *buffers, size_t nr_buffers)
+{
+	if (nr_buffers && !buffers)
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "%s: %zu buffers without an array", io->backend.name,
+			       nr_buffers);
+	for (size_t i = 0; i < nr_buffers; i++)
+		if (!buffers[i].begin || !buffers[i].nbytes)
+			return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "%s: buffer %zu has no address or no size",
+				       io->backend.name, i);
+	return register_buffers(io, buffers, nr_buffers);
+}
+
+int thinp_io_unregister_buffers(struct thinp_io *io)
+{
+	return register_buffers(io, NULL, 0);
+}
+
 int thinp_io_resize(struct thinp_io *io, uint64_t nr_blocks)
 {
 	int r;

@@ -81,12 +81,12 @@ void tp_run_next(const struct tp_run *run, struct iovec *iov, size_t max_iov, st
 	}
 }
 
-static uint64_t sum(const struct iovec *iov, size_t nr_iov)
+uint64_t tp_transfer_bytes(const struct tp_transfer *transfer)
 {
 	uint64_t nbytes = 0;
 
-	for (size_t i = 0; i < nr_iov; i++)
-		nbytes += iov[i].iov_len;
+	for (size_t i = 0; i < transfer->nr_iov; i++)
+		nbytes += transfer->iov[i].iov_len;
 	return nbytes;
 }
 
@@ -96,7 +96,7 @@ bool tp_transfer_is_all(const struct tp_transfer *transfer, const struct tp_run 
 
 	for (size_t i = run->at; i < run->nr_ops; i++)
 		nbytes += op_bytes(&run->ops[i]);
-	return sum(transfer->iov, transfer->nr_iov) == nbytes - run->done;
+	return tp_transfer_bytes(transfer) == nbytes - run->done;
 }
 
 static void finish_op(struct tp_run *run, int result)

@@ -48,6 +48,8 @@ bool tp_run_is_done(const struct tp_run *run);
 /* Describes what is left of a run, as much as one transfer with max_iov pieces takes. */
 void tp_run_next(const struct tp_run *run, struct iovec *iov, size_t max_iov, struct tp_transfer *transfer);
 
+uint64_t tp_transfer_bytes(const struct tp_transfer *transfer);
+
 /* Would that be all of it? */
 bool tp_transfer_is_all(const struct tp_transfer *transfer, const struct tp_run *run);
 
