@@ -210,10 +210,6 @@ static bool copy_first(struct thinp_record *record, thinp_block_t block, uint8_t
 
 int tp_record_read_first(struct thinp_record *record, thinp_block_t block, uint8_t *buffer)
 {
-	if (block >= record->first_size) {
-		memset(buffer, 0, THINP_BLOCK_SIZE);
-		return 0;
-	}
 	return copy_first(record, block, buffer) ? 0 : thinp_io_read(record->lower, block, 1, buffer);
 }
 

@@ -58,7 +58,7 @@ int tp_record_begin(struct thinp_record *record, const struct tp_record_entry *e
 /* Keeps what the block holds, unless it was written before. */
 int tp_record_keep_first(struct thinp_record *record, thinp_block_t block);
 
-/* What the block held before it was first written. */
+/* What a block within the first size held before it was first written. */
 int tp_record_read_first(struct thinp_record *record, thinp_block_t block, uint8_t *buffer);
 
 /* The same for tp_below: ctx is the record. */

@@ -442,6 +442,51 @@ static void a_flush_does_not_help_a_write_that_is_under_way(void **state)
 	assert_int_equal(thinp_crash_nr_states(f->crash), 4 + 2 + 1);
 }
 
+static int write_the_same_meanwhile(void *ctx, const struct thinp_io_op *op)
+{
+	struct fixture *f = ctx;
+
+	(void)op;
+	write_one(f, 1, 3);
+	flush(f);
+	return 0;
+}
+
+/* Neither came before the other, so the device may hold either, although one of them was flushed. */
+static void of_two_writes_under_way_at_once_either_may_be_found(void **state)
+{
+	struct fixture *f = *state;
+	struct thinp_io *io = NULL;
+
+	fault_rule(f->below, (struct thinp_fault_rule){
+				     .kinds = THINP_FAULT_ON_WRITE, .call = write_the_same_meanwhile, .call_ctx = f});
+	write_one(f, 1, 2);
+	begin_untorn(f);
+	assert_int_equal(thinp_crash_nr_states(f->crash), 4 + 2);
+	for (uint64_t i = 4; i < 6; i++) {
+		assert_int_equal(thinp_crash_seek(f->crash, i, &io), 0);
+		assert_int_equal(generation_of(io, 1), i == 4 ? 3 : 2);
+	}
+}
+
+/* The flush that begins first ends last: it covers nothing, and the window of the other one comes first. */
+static void windows_are_in_the_order_in_which_their_flushes_end(void **state)
+{
+	struct fixture *f = *state;
+
+	fault_rule(f->below, (struct thinp_fault_rule){
+				     .kinds = THINP_FAULT_ON_FLUSH, .call = write_and_flush_meanwhile, .call_ctx = f});
+	flush(f);
+	begin_untorn(f);
+	assert_int_equal(thinp_crash_nr_states(f->crash), 2 + 1 + 1);
+	next(f);
+	assert_int_equal(state_of(f).end_entry, 2);
+	next(f);
+	next(f);
+	assert_int_equal(state_of(f).begin_entry, 2);
+	assert_int_equal(state_of(f).end_entry, 0);
+}
+
 static void a_flush_that_failed_ends_no_window(void **state)
 {
 	struct fixture *f = *state;
@@ -993,6 +1038,8 @@ int main(void)
 		CASE(a_later_flush_does_not_help_the_writes_before_one_that_failed),
 		CASE(a_discard_that_failed_is_settled_by_a_write_into_it),
 		CASE(a_flush_does_not_help_a_write_that_is_under_way),
+		CASE(of_two_writes_under_way_at_once_either_may_be_found),
+		CASE(windows_are_in_the_order_in_which_their_flushes_end),
 		CASE(a_flush_that_failed_ends_no_window),
 		CASE(a_change_of_size_is_durable_and_flushes_nothing),
 		CASE(what_was_cut_off_is_gone),

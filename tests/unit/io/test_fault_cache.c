@@ -261,6 +261,30 @@ static void BM_05_a_write_back_that_failed_is_told_and_done_again(void **state)
 	close_volatile(&above);
 }
 
+static int write_the_same_above(void *ctx, const struct thinp_io_op *op)
+{
+	const struct below *above = ctx;
+
+	return fault_write(above->io, op->block, 1, 3);
+}
+
+static void a_block_written_while_it_is_written_back_stays_unflushed(void **state)
+{
+	struct fault_fixture *f = *state;
+	struct below above = open_volatile(f);
+
+	fault_rule(f, (struct thinp_fault_rule){
+			      .kinds = THINP_FAULT_ON_WRITE, .call = write_the_same_above, .call_ctx = &above});
+	assert_int_equal(fault_write(above.io, 1, 1, 2), 0);
+	assert_int_equal(thinp_io_flush(above.io), 0);
+	fault_expect(f->lower, 1, 1, 2);
+	fault_expect(above.io, 1, 1, 3);
+	assert_int_equal(thinp_fault_list_unflushed(above.fault, NULL, 0), 1);
+	assert_int_equal(thinp_io_flush(above.io), 0);
+	fault_expect(f->lower, 1, 1, 3);
+	close_volatile(&above);
+}
+
 static void a_survivor_that_the_device_refuses_is_told(void **state)
 {
 	static const thinp_block_t survivors[] = {1, 2};
@@ -296,6 +320,7 @@ int main(void)
 		CASE(a_change_of_size_writes_the_cache_back),
 		CASE(rules_meet_the_cache_as_they_meet_a_device),
 		PLAIN(BM_05_a_write_back_that_failed_is_told_and_done_again),
+		PLAIN(a_block_written_while_it_is_written_back_stays_unflushed),
 		PLAIN(a_survivor_that_the_device_refuses_is_told),
 	};
 

@@ -127,6 +127,55 @@ static void a_write_that_is_held_up_does_not_survive_the_power_cut(void **state)
 	free(buffer);
 }
 
+/* Cuts the power in the n-th call of the allocator. */
+struct saboteur {
+	struct thinp_allocator table;
+	struct thinp_fault *fault;
+	unsigned int cut_at; /* 0: not */
+};
+
+static void *saboteur_alloc(void *ctx, size_t nbytes, size_t align)
+{
+	struct saboteur *s = ctx;
+	void *ptr = NULL;
+
+	if (s->cut_at && !--s->cut_at)
+		assert_int_equal(thinp_fault_power_cut(s->fault, NULL, 0), 0);
+	return posix_memalign(&ptr, align < sizeof(void *) ? sizeof(void *) : align, nbytes) ? NULL : ptr;
+}
+
+static void saboteur_free(void *ctx, void *ptr, size_t nbytes)
+{
+	(void)ctx;
+	(void)nbytes;
+	free(ptr);
+}
+
+static void a_power_cut_may_come_while_memory_is_taken(void **state)
+{
+	struct saboteur s = {
+		.table = {.size = sizeof(s.table), .ctx = &s, .alloc = saboteur_alloc, .free = saboteur_free}};
+	struct thinp_io_opts lower_opts = {.size = sizeof(lower_opts), .nr_blocks = 8};
+	struct thinp_fault_opts opts = {
+		.size = sizeof(opts), .flags = THINP_FAULT_VOLATILE_CACHE, .allocator = &s.table};
+	struct thinp_io *lower = NULL, *io = NULL;
+
+	(void)state;
+	assert_int_equal(thinp_io_open_memory(&lower_opts, &lower), 0);
+	assert_int_equal(thinp_fault_create(lower, &opts, &s.fault), 0);
+	for (unsigned int n = 1; n <= 2; n++) { /* a write to a block that has been written takes two pieces */
+		assert_int_equal(thinp_fault_open(s.fault, NULL, &io), 0);
+		assert_int_equal(fault_write(io, 3, 1, 2), 0);
+		s.cut_at = n;
+		assert_int_equal(fault_write(io, 3, 1, 3), THINP_EIO);
+		assert_int_equal(s.cut_at, 0);
+		assert_int_equal(thinp_fault_list_unflushed(s.fault, NULL, 0), 0);
+		thinp_io_close(io);
+	}
+	thinp_fault_destroy(s.fault);
+	thinp_io_close(lower);
+}
+
 /* --- threads that do not stand still --- */
 
 struct worker {
@@ -383,6 +432,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_stopped_operation_holds_up_no_other),
 		CASE(a_write_that_is_held_up_does_not_survive_the_power_cut),
+		cmocka_unit_test_setup_teardown(a_write_that_is_held_up_does_not_survive_the_power_cut, fault_setup,
+						fault_teardown),
+		cmocka_unit_test(a_power_cut_may_come_while_memory_is_taken),
 		CASE(threads_lose_nothing),
 		cmocka_unit_test_setup_teardown(threads_lose_nothing, fault_setup, fault_teardown),
 		CASE(nothing_gets_into_the_cache_once_the_power_is_cut),

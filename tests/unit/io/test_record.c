@@ -443,11 +443,11 @@ static void discarded_blocks_are_rebuilt_as_zeros(void **state)
 {
 	struct fixture *f = *state;
 	struct thinp_io_op discards[] = {io_op(THINP_IO_DISCARD, 2, 6, NULL), io_op(THINP_IO_DISCARD, 20, 2, NULL),
-					 io_op(THINP_IO_DISCARD, 7, 3, NULL)};
+					 io_op(THINP_IO_DISCARD, 7, 3, NULL), io_op(THINP_IO_DISCARD, 3, 2, NULL)};
 	struct thinp_io *io;
 
 	assert_int_equal(fault_write(f->io, 3, 1, 2), 0);
-	assert_int_equal(thinp_io_batch(f->io, discards, 3), 0);
+	assert_int_equal(thinp_io_batch(f->io, discards, 4), 0);
 	assert_int_equal(fault_write(f->io, 5, 1, 3), 0);
 	io = rebuild(f, UINT64_MAX, NULL, 0);
 	fault_expect(io, 0, 2, 1);
