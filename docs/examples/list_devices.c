@@ -20,7 +20,7 @@ static int list_devices(const char *path)
 	struct thinp_io_opts opts = {.size = sizeof(opts), .flags = THINP_IO_READ_ONLY};
 	struct thinp_io *io = NULL;
 	struct thinp_pool *pool = NULL;
-	int r = thinp_io_open_file(path, &opts, &io);
+	int r = thinp_io_open(path, &opts, &io);
 
 	if (r == 0)
 		r = thinp_pool_open(io, NULL, &pool);

@@ -198,6 +198,25 @@ THINP_API int thinp_io_open_device(const char *path, const struct thinp_io_opts 
  */
 THINP_API int thinp_io_open_uring(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io);
 
+/** Open a device by its name, as a command line gives it.
+ *
+ *      file:PATH     thinp_io_open_file()
+ *      device:PATH   thinp_io_open_device()
+ *      uring:PATH    thinp_io_open_uring()
+ *      memory:       thinp_io_open_memory(), with the size of the options
+ *      PATH          a block device where one is, else a file
+ *
+ *  A path that begins with one of these words can be given with its folder, as in "./file:PATH".
+ *
+ *  @param name      the name
+ *  @param opts      as for the function that it leads to
+ *  @param[out] io   the device
+ *  @retval 0             done
+ *  @retval THINP_EINVAL  no name, or something behind "memory:"
+ *  @return else as the function that it leads to
+ */
+THINP_API int thinp_io_open(const char *name, const struct thinp_io_opts *opts, struct thinp_io **io);
+
 /** Close a device. Nothing is flushed: what was not flushed before may be lost.
  *
  *  @param io  the device; NULL is allowed. No other thread may use it any more

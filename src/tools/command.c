@@ -71,7 +71,11 @@ static void print_warning(void *ctx, const struct thinp_log_record *rec)
 int open_pool(const struct command *command, int argc, char **argv, const struct pool_args *args,
 	      struct pool_handle *handle)
 {
-	struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .flags = THINP_IO_READ_ONLY};
+	/* the metadata snapshot of a pool stays as it is while the pool is in use; all else may change while it is read */
+	struct thinp_io_opts io_opts = {
+		.size = sizeof(io_opts),
+		.flags = THINP_IO_READ_ONLY | (args->metadata_snap ? 0 : THINP_IO_EXCLUSIVE),
+	};
 	uint64_t cache_mib = args->cache_mib ? args->cache_mib : DEFAULT_CACHE_MIB;
 	struct thinp_pool_opts opts = {
 		.size = sizeof(opts),
@@ -84,7 +88,7 @@ int open_pool(const struct command *command, int argc, char **argv, const struct
 
 	if (optind + 1 != argc)
 		return usage_error(command, optind == argc ? "which pool?" : "one pool at a time");
-	r = thinp_io_open_file(argv[optind], &io_opts, &handle->io);
+	r = thinp_io_open(argv[optind], &io_opts, &handle->io);
 	if (r)
 		return report(command, argv[optind], r);
 	r = thinp_pool_open(handle->io, &opts, &handle->pool);
