@@ -97,7 +97,7 @@ THINP_API void thinp_bm_get_stats(struct thinp_bm *bm, struct thinp_bm_stats *st
  *  block is written; until then they are what the caller has put there.
  *
  *  What is locked or not written yet stays in the cache. When that leaves no buffer, the call writes what it may, and
- *  gives readers about a tenth of a second to leave sections that hold back buffers.
+ *  gives readers about a quarter of a second to leave sections that hold back buffers.
  *
  *  @param bm           the block manager
  *  @param block        address; what the cache had of it is forgotten

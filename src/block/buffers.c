@@ -306,21 +306,37 @@ static uint32_t buffers_of_next_chunk(const struct tp_cache *cache)
 	return left < TP_CHUNK_MAX_BUFFERS ? left : TP_CHUNK_MAX_BUFFERS;
 }
 
-struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache)
+/* A free one, or room for more in *to_grow. */
+static struct thinp_buffer *find_or_claim(struct tp_cache *cache, uint32_t *to_grow)
 {
-	struct thinp_buffer *buffer;
+	struct thinp_buffer *buffer = pop_free(cache);
+
+	if (buffer)
+		return buffer;
+	if (cache->nr_buffers == cache->limit)
+		return find_free(cache);
+	*to_grow = buffers_of_next_chunk(cache);
+	cache->nr_buffers += *to_grow;
+	return NULL;
+}
+
+struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker taker)
+{
+	struct thinp_buffer *buffer = NULL;
 	uint32_t to_grow = 0;
 
 	pthread_mutex_lock(&cache->lock);
-	buffer = pop_free(cache);
-	if (!buffer && cache->nr_buffers < cache->limit) {
-		to_grow = buffers_of_next_chunk(cache);
-		cache->nr_buffers += to_grow;
-	} else if (!buffer) {
-		buffer = find_free(cache);
-	}
+	if (taker == TP_FOR_CHANGE || !cache->is_reserved)
+		buffer = find_or_claim(cache, &to_grow);
 	pthread_mutex_unlock(&cache->lock);
 	return to_grow ? grow(cache, to_grow) : buffer;
+}
+
+void tp_cache_reserve(struct tp_cache *cache, bool is_reserved)
+{
+	pthread_mutex_lock(&cache->lock);
+	cache->is_reserved = is_reserved;
+	pthread_mutex_unlock(&cache->lock);
 }
 
 void tp_cache_return_buffer(struct tp_cache *cache, struct thinp_buffer *buffer)

@@ -212,7 +212,7 @@ static int keep(struct tp_cache *cache, struct thinp_buffer *buffer, const struc
 static int fetch_from_device(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
 			     uint64_t change_count, struct thinp_buffer *spare, struct thinp_buffer **out)
 {
-	struct thinp_buffer *buffer = spare ? spare : tp_cache_take_buffer(cache);
+	struct thinp_buffer *buffer = spare ? spare : tp_cache_take_buffer(cache, TP_FOR_READING);
 	int r;
 
 	if (!buffer)
@@ -227,12 +227,34 @@ static int fetch_from_device(struct tp_cache *cache, thinp_block_t block, const 
 	return keep(cache, buffer, type, change_count, out);
 }
 
+static int use_linked(struct tp_cache *cache, struct thinp_buffer *linked, const struct thinp_block_type *type,
+		      struct thinp_buffer **buffer)
+{
+	int r = ensure_type(cache, linked, type);
+
+	if (r)
+		return r;
+	atomic_fetch_add_explicit(&cache->counters.hits, 1, memory_order_relaxed);
+	tp_buffer_note_use(linked);
+	*buffer = linked;
+	return 0;
+}
+
+int tp_cache_pin(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
+		 struct thinp_buffer **buffer)
+{
+	uint64_t change_count;
+	struct thinp_buffer *linked = pin_linked(cache, block, &change_count);
+
+	*buffer = NULL;
+	return linked ? use_linked(cache, linked, type, buffer) : 0;
+}
+
 int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
 		   struct thinp_buffer *spare, struct thinp_buffer **buffer)
 {
 	uint64_t change_count;
 	struct thinp_buffer *linked = pin_linked(cache, block, &change_count);
-	int r;
 
 	if (!linked) {
 		atomic_fetch_add_explicit(&cache->counters.misses, 1, memory_order_relaxed);
@@ -240,13 +262,7 @@ int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thi
 	}
 	if (spare)
 		release(cache, spare);
-	r = ensure_type(cache, linked, type);
-	if (r)
-		return r;
-	atomic_fetch_add_explicit(&cache->counters.hits, 1, memory_order_relaxed);
-	tp_buffer_note_use(linked);
-	*buffer = linked;
-	return 0;
+	return use_linked(cache, linked, type, buffer);
 }
 
 size_t tp_cache_drop_cached(struct tp_cache *cache, thinp_block_t *blocks, size_t nr_blocks)
@@ -316,7 +332,7 @@ bool tp_cache_prefetch(struct tp_cache *cache, const thinp_block_t *blocks, size
 	struct thinp_buffer *buffer = NULL;
 
 	for (size_t i = 0; i < nr_blocks; i++) {
-		buffer = tp_cache_take_buffer(cache);
+		buffer = tp_cache_take_buffer(cache, TP_FOR_READING);
 		if (!buffer)
 			break;
 		add_to_window(cache, &window, buffer, blocks[i]);

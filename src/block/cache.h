@@ -64,6 +64,8 @@ struct tp_chunk {
 	struct thinp_buffer buffers[];
 };
 
+enum tp_taker { TP_FOR_READING, TP_FOR_CHANGE };
+
 struct tp_cache_counters {
 	_Atomic uint64_t hits; /* found under the lock; those without are counted in the epoch slots */
 	_Atomic uint64_t misses;
@@ -98,6 +100,7 @@ struct tp_cache {
 	uint32_t nr_locked; /* both are changed by the thread that changes blocks alone, which may read them so */
 	/* How often one of the blocks with this remainder became other than what a read begun before may bring. */
 	uint64_t change_counts[TP_CHANGE_COUNTS];
+	bool is_reserved; /* a change waits for a buffer */
 	bool use_huge_pages;
 };
 
@@ -130,6 +133,10 @@ static inline struct thinp_buffer *tp_cache_find(struct tp_cache *cache, thinp_b
  * an epoch. spare: a buffer in hand to fetch into, which is given up whatever happens; NULL: one is found. */
 int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
 		   struct thinp_buffer *spare, struct thinp_buffer **buffer);
+
+/* The same, but NULL when the cache does not have the block. */
+int tp_cache_pin(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
+		 struct thinp_buffer **buffer);
 void tp_cache_unpin(struct tp_cache *cache, struct thinp_buffer *buffer);
 
 /* Takes the blocks that the cache has out of the array; the others keep their order. Returns how many are left. */
@@ -169,7 +176,10 @@ void tp_cache_note_written(struct tp_cache *cache, struct thinp_buffer *buffer);
 void tp_cache_note_no_change(struct tp_cache *cache, struct thinp_buffer *buffer);
 
 /* For the two halves of the cache: buffers.c gives buffers, cache.c fills them. The lock is taken inside. */
-struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache);                /* NULL: none can be had now */
-void tp_cache_return_buffer(struct tp_cache *cache, struct thinp_buffer *buffer); /* not linked */
+struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker taker); /* NULL: there is none now */
+void tp_cache_return_buffer(struct tp_cache *cache, struct thinp_buffer *buffer);       /* not linked */
+
+/* While it is set, readers do without buffers of the cache, so that those that come free are left for a change. */
+void tp_cache_reserve(struct tp_cache *cache, bool is_reserved);
 
 #endif

@@ -19,11 +19,12 @@
 #include <string.h>
 #include <time.h>
 
-/* How long the writer gives way to readers that hold back the last buffers: about 100 ms. They are in sections, which
- * are short, unless the system has put them to sleep there. */
-#define NR_YIELDS 16u
-#define NR_SLEEPS 100u
-#define SLEEP_NS  1000000L
+/* How long the writer gives way to readers that hold back the last buffers: about a quarter of a second. They are in sections,
+ * which are short, unless the system has put them to sleep there; when it is that busy, these naps last longer, too. */
+#define NR_YIELDS   16u
+#define NR_NAPS     300u
+#define NAP_STEP_NS 10000u /* each is longer than the one before */
+#define NAP_MAX_NS  1000000u
 
 /* So many blocks are forgotten at a time, for readers may wait for the lock. */
 #define NR_ABORTED_AT_ONCE 64u
@@ -51,7 +52,6 @@ static int begin(struct thinp_bm *bm, thinp_block_t block)
 
 /* What the cache knows of a block. */
 struct prospect {
-	bool is_cached;
 	bool is_locked;
 	bool is_dirty;
 	bool is_full; /* as many blocks are dirty as may be */
@@ -60,12 +60,11 @@ struct prospect {
 static struct prospect look_at(struct thinp_bm *bm, thinp_block_t block)
 {
 	struct tp_cache *cache = &bm->cache;
-	struct prospect prospect = {.is_cached = false};
+	struct prospect prospect = {.is_locked = false};
 	const struct thinp_buffer *buffer;
 
 	pthread_mutex_lock(&cache->lock);
 	buffer = tp_radix_find(&cache->table, block);
-	prospect.is_cached = buffer;
 	prospect.is_locked = buffer && buffer->is_locked;
 	prospect.is_dirty = buffer && buffer->is_dirty;
 	prospect.is_full = cache->nr_dirty >= bm->writer.max_dirty;
@@ -73,7 +72,7 @@ static struct prospect look_at(struct thinp_bm *bm, thinp_block_t block)
 	return prospect;
 }
 
-static int begin_change(struct thinp_bm *bm, thinp_block_t block, bool *is_cached)
+static int begin_change(struct thinp_bm *bm, thinp_block_t block)
 {
 	struct prospect prospect;
 	int r = begin(bm, block);
@@ -85,24 +84,35 @@ static int begin_change(struct thinp_bm *bm, thinp_block_t block, bool *is_cache
 	prospect = look_at(bm, block);
 	if (prospect.is_locked)
 		return tp_fail(THINP_EINVAL, block, "the block is locked already");
-	*is_cached = prospect.is_cached;
 	return prospect.is_full && !prospect.is_dirty ? tp_writer_make_room(&bm->writer) : 0;
 }
 
+static void take_nap(unsigned int nr_before)
+{
+	uint32_t nanoseconds = NAP_STEP_NS * (nr_before + 1);
+	struct timespec nap = {.tv_nsec = nanoseconds < NAP_MAX_NS ? nanoseconds : NAP_MAX_NS};
+
+	(void)nanosleep(&nap, NULL);
+}
+
 /* Buffers that readers hold or may still look at come free when these leave their sections; it is hopeless only when
- * all are locked. A single look may miss what comes free, for readers take buffers, too. */
+ * all are locked. When it takes long, readers do without, or they would take what comes free. */
 static struct thinp_buffer *take_patiently(struct tp_cache *cache)
 {
-	static const struct timespec a_moment = {.tv_nsec = SLEEP_NS};
-	struct thinp_buffer *buffer = tp_cache_take_buffer(cache);
+	struct thinp_buffer *buffer = tp_cache_take_buffer(cache, TP_FOR_CHANGE);
 
-	for (unsigned int i = 0; !buffer && i < NR_YIELDS + NR_SLEEPS && cache->nr_locked < cache->limit; i++) {
-		if (i < NR_YIELDS)
-			(void)sched_yield();
-		else
-			(void)nanosleep(&a_moment, NULL);
-		buffer = tp_cache_take_buffer(cache);
+	for (unsigned int i = 0; !buffer && i < NR_YIELDS && cache->nr_locked < cache->limit; i++) {
+		(void)sched_yield();
+		buffer = tp_cache_take_buffer(cache, TP_FOR_CHANGE);
 	}
+	if (buffer || cache->nr_locked == cache->limit)
+		return buffer;
+	tp_cache_reserve(cache, true);
+	for (unsigned int i = 0; !buffer && i < NR_NAPS; i++) {
+		take_nap(i);
+		buffer = tp_cache_take_buffer(cache, TP_FOR_CHANGE);
+	}
+	tp_cache_reserve(cache, false);
 	return buffer;
 }
 
@@ -112,7 +122,7 @@ static int take_buffer(struct thinp_bm *bm, struct thinp_buffer **buffer)
 {
 	int r;
 
-	*buffer = tp_cache_take_buffer(&bm->cache);
+	*buffer = tp_cache_take_buffer(&bm->cache, TP_FOR_CHANGE);
 	if (*buffer)
 		return 0;
 	r = tp_writer_make_room(&bm->writer);
@@ -128,8 +138,7 @@ int thinp_bm_write_lock_zero(struct thinp_bm *bm, thinp_block_t block, const str
 			     struct thinp_buffer **out, void **data)
 {
 	struct thinp_buffer *buffer;
-	bool is_cached;
-	int r = begin_change(bm, block, &is_cached);
+	int r = begin_change(bm, block);
 
 	if (!r)
 		r = take_buffer(bm, &buffer);
@@ -145,6 +154,19 @@ int thinp_bm_write_lock_zero(struct thinp_bm *bm, thinp_block_t block, const str
 	*out = buffer;
 	*data = buffer->data;
 	return 0;
+}
+
+/* With a buffer of the cache, which a reader's fetch can do without. */
+static int pin_or_fetch(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+			struct thinp_buffer **buffer)
+{
+	struct thinp_buffer *spare;
+	int r = tp_cache_pin(&bm->cache, block, type, buffer);
+
+	if (r || *buffer)
+		return r;
+	r = take_buffer(bm, &spare);
+	return r ? r : tp_cache_fetch(&bm->cache, block, type, spare, buffer);
 }
 
 /* Only a buffer that is linked can be changed: the section of a reader may go on without, a change would be lost. */
@@ -166,15 +188,11 @@ static int lock_fetched(struct thinp_bm *bm, struct thinp_buffer *buffer)
 int thinp_bm_write_lock(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
 			struct thinp_buffer **out, void **data)
 {
-	struct thinp_buffer *spare = NULL;
 	struct thinp_buffer *buffer;
-	bool is_cached;
-	int r = begin_change(bm, block, &is_cached);
+	int r = begin_change(bm, block);
 
-	if (!r && !is_cached)
-		r = take_buffer(bm, &spare);
 	if (!r)
-		r = tp_cache_fetch(&bm->cache, block, type, spare, &buffer);
+		r = pin_or_fetch(bm, block, type, &buffer);
 	if (!r)
 		r = lock_fetched(bm, buffer);
 	if (r)
