@@ -34,6 +34,10 @@ if(THINP_BUILD_TOOLS AND NOT (THINP_JANSSON_FOUND AND THINP_BUILD_CHECK))
   message(FATAL_ERROR "THINP_BUILD_TOOLS is on, but THINP_BUILD_CHECK is off or pkg-config does not find jansson")
 endif()
 
+if(THINP_BUILD_BENCH)
+  pkg_check_modules(THINP_BENCHMARK REQUIRED QUIET IMPORTED_TARGET benchmark)
+endif()
+
 if(THINP_BUILD_TESTS)
   pkg_check_modules(THINP_CMOCKA REQUIRED QUIET IMPORTED_TARGET cmocka)
 endif()

@@ -3,6 +3,7 @@
 # the end of every configure run what came of it.
 option(THINP_BUILD_CHECK "Build libthinp-check: dump" ON)
 option(THINP_BUILD_TESTS "Build the tests (needs cmocka)" ON)
+option(THINP_BUILD_BENCH "Build the benchmarks (needs Google Benchmark and a C++ compiler)" OFF)
 option(THINP_WERROR "Turn warnings into errors" OFF)
 option(THINP_COVERAGE "Build for gcov" OFF)
 option(THINP_FUZZ "Build the fuzz targets for libFuzzer (needs clang)" OFF)

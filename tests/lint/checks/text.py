@@ -84,7 +84,7 @@ def clang_format():
 
 
 def check_format(tree):
-    names = tree.files(r"^(src|include|tests|docs|bench|bindings)/.*\.[ch]$")
+    names = tree.files(r"^(src|include|tests|docs|bench|bindings)/.*\.(c|h|cc)$")
     command = [clang_format(), "--dry-run", "-Werror", "--ferror-limit=1", *names]
     done = subprocess.run(command, cwd=tree.root, capture_output=True, text=True)
     for line in done.stderr.splitlines():
