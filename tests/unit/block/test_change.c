@@ -314,37 +314,56 @@ static void buffers_that_readers_hold_are_no_memory_for_changes(void **state)
 	}
 }
 
-/* What a reader holds by a pin, or has found, stays as it is, whatever becomes of the block. */
+/* A reader without a slot has nothing but its pin, whatever becomes of the block. */
 static void what_a_reader_has_stays_when_the_block_is_used_anew(void **state)
 {
 	(void)state;
 	for (int ending = 0; ending < 4; ending++) {
 		struct block_fixture *f = block_fixture_new(NR_BLOCKS, 16);
+		struct thinp_read_section others[BLOCK_FIXTURE_SLOTS];
 		struct thinp_read_section pinned;
-		struct thinp_read_section found;
 		uint8_t before[THINP_BLOCK_SIZE];
-		const void *data[2];
+		const void *data;
 
 		memcpy(before, f->device.blocks + (size_t)7 * THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
+		block_fixture_take_slots(f, others);
 		thinp_read_begin(f->reader, &pinned);
-		data[0] = block_fixture_get(f, &pinned, 7);
-		thinp_read_begin(f->reader, &found);
-		data[1] = thinp_read_peek(&found, 7, thinp_block_type_bitmap());
-		assert_ptr_equal(data[0], data[1]);
+		assert_int_equal(thinp_read_block(&pinned, 7, thinp_block_type_bitmap(), &data), 0);
 		assert_int_equal(block_change_new(f, 7, 1), 0);
+		block_fixture_give_slots(others);
 		if (ending == 0)
 			assert_int_equal(block_change_commit(f, 1), 0);
 		else if (ending == 1)
 			thinp_bm_abort(f->bm);
 		else if (ending == 2)
 			thinp_bm_forget(f->bm, 7);
-		thinp_read_end(&found);
-		block_change_range(f, 20, 34, 1); /* every buffer that is free is used */
-		assert_memory_equal(data[0], before, THINP_BLOCK_SIZE);
+		block_change_range(f, 20, 100, 1); /* every buffer that can be had is used */
+		assert_memory_equal(data, before, THINP_BLOCK_SIZE);
 		thinp_read_end(&pinned);
 		block_change_expect_at_rest(f);
 		block_fixture_free(f);
 	}
+}
+
+/* One with a slot keeps what it has found without a pin, too. */
+static void what_a_reader_has_found_stays_until_its_section_ends(void **state)
+{
+	struct block_fixture *f = block_fixture_new(NR_BLOCKS, 16);
+	struct thinp_read_section section;
+	uint8_t before[THINP_BLOCK_SIZE];
+	const void *data;
+
+	(void)state;
+	memcpy(before, f->device.blocks + (size_t)7 * THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
+	block_fixture_read_range(f, 7, 8);
+	thinp_read_begin(f->reader, &section);
+	data = thinp_read_peek(&section, 7, thinp_block_type_bitmap());
+	assert_non_null(data);
+	block_change_range(f, 7, 20, 1); /* as many as there are free buffers */
+	assert_memory_equal(data, before, THINP_BLOCK_SIZE);
+	thinp_read_end(&section);
+	block_change_expect_at_rest(f);
+	block_fixture_free(f);
 }
 
 struct visitor {
@@ -518,6 +537,7 @@ int main(void)
 		cmocka_unit_test(a_dirty_block_is_locked_again_without_making_room),
 		cmocka_unit_test(buffers_that_readers_hold_are_no_memory_for_changes),
 		cmocka_unit_test(what_a_reader_has_stays_when_the_block_is_used_anew),
+		cmocka_unit_test(what_a_reader_has_found_stays_until_its_section_ends),
 		cmocka_unit_test(a_change_waits_a_little_for_readers_to_leave),
 		cmocka_unit_test(a_forgotten_block_is_not_written),
 		cmocka_unit_test(TM_11_an_abort_leaves_nothing_of_it_in_the_cache),

@@ -16,7 +16,7 @@
 #include <thinp/error.h>
 
 #include "block/manager.h"
-#include "support/block_fixture.h"
+#include "support/block_change.h"
 
 enum { NR_BLOCKS = 100, CACHE = 8 };
 
@@ -370,6 +370,52 @@ static void BM_11_callbacks_may_call_the_library(void **state)
 	}
 }
 
+/* Every change that takes memory or goes to the device, by a writer whose callbacks meddle. */
+static void change_all(struct block_fixture *f, const struct thinp_bm_opts *opts, struct meddler *m)
+{
+	struct block_fixture meddled = *f; /* the same device, another block manager */
+
+	assert_int_equal(thinp_bm_create(f->device.io, opts, &meddled.bm), 0);
+	assert_int_equal(thinp_reader_create(meddled.bm, 0, &meddled.reader), 0);
+	m->reader = meddled.reader;
+	m->bm = meddled.bm;
+	for (uint64_t version = 1; version < 4; version++) {
+		block_change_range(&meddled, 1, 70, version);
+		for (thinp_block_t block = 1; block < 70; block += 5)
+			assert_int_equal(block_change_again(&meddled, block, version, version), 0);
+		thinp_bm_forget(meddled.bm, 69);
+		assert_int_equal(thinp_bm_flush(meddled.bm), 0);
+		if (version == 2)
+			thinp_bm_abort(meddled.bm);
+		assert_int_equal(block_change_commit(&meddled, version), 0);
+	}
+	m->bm = NULL;
+	thinp_reader_destroy(meddled.reader);
+	thinp_bm_destroy(meddled.bm);
+}
+
+static void BM_11_callbacks_of_the_writer_may_call_the_library(void **state)
+{
+	static const uint32_t caches[] = {4, 8, 100};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
+		struct block_fixture *f = block_fixture_new(NR_BLOCKS, CACHE);
+		struct meddler m = {.table = {.size = sizeof(m.table), .alloc = meddling_alloc, .free = meddling_free},
+				    .f = f};
+		struct thinp_bm_opts opts = {.size = sizeof(opts), .cache_blocks = caches[i], .allocator = &m.table};
+
+		m.table.ctx = &m;
+		f->device.hook = meddle;
+		f->device.hook_ctx = &m;
+		change_all(f, &opts, &m);
+		assert_true(m.nr_calls > 10);
+		assert_int_equal(m.nr_locked, 0);
+		f->device.hook = NULL;
+		block_fixture_free(f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -378,6 +424,7 @@ int main(void)
 		cmocka_unit_test(one_failed_read_fails_only_what_needed_it),
 		cmocka_unit_test(a_dead_device_fails_every_read_that_is_not_cached),
 		cmocka_unit_test(BM_11_callbacks_may_call_the_library),
+		cmocka_unit_test(BM_11_callbacks_of_the_writer_may_call_the_library),
 	};
 
 	return cmocka_run_group_tests_name("block/failures", tests, NULL, NULL);
