@@ -136,18 +136,7 @@ int tp_device_discard(const struct tp_file *file, const struct thinp_io_op *op)
 int tp_io_open_device_with(const char *path, const struct thinp_io_opts *opts, const struct tp_file_sys *sys,
 			   struct thinp_io **io)
 {
-	struct tp_opening o;
-	int r;
-
-	r = tp_opening_begin(&o, path, opts, sys, tp_device_backend.name);
-	if (r)
-		return r;
-	r = tp_opening_do_device(&o);
-	if (!r)
-		r = thinp_io_create(&tp_device_backend, o.file, &o.opts, io);
-	if (r)
-		tp_opening_abandon(&o);
-	return r;
+	return tp_opening_do_all(path, opts, sys, &tp_device_backend, tp_opening_do_device, io);
 }
 
 int thinp_io_open_device(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io)

@@ -190,18 +190,7 @@ int tp_opening_do_file(struct tp_opening *o)
 int tp_io_open_file_with(const char *path, const struct thinp_io_opts *opts, const struct tp_file_sys *sys,
 			 struct thinp_io **io)
 {
-	struct tp_opening o;
-	int r;
-
-	r = tp_opening_begin(&o, path, opts, sys, tp_file_backend.name);
-	if (r)
-		return r;
-	r = tp_opening_do_file(&o);
-	if (!r)
-		r = thinp_io_create(&tp_file_backend, o.file, &o.opts, io);
-	if (r)
-		tp_opening_abandon(&o);
-	return r;
+	return tp_opening_do_all(path, opts, sys, &tp_file_backend, tp_opening_do_file, io);
 }
 
 int thinp_io_open_file(const char *path, const struct thinp_io_opts *opts, struct thinp_io **io)

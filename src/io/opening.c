@@ -129,3 +129,19 @@ void tp_opening_abandon(const struct tp_opening *o)
 		o->sys->unlink(o->path);
 	tp_file_close(o->file);
 }
+
+int tp_opening_do_all(const char *path, const struct thinp_io_opts *opts, const struct tp_file_sys *sys,
+		      const struct thinp_io_backend *backend, int (*way)(struct tp_opening *o), struct thinp_io **io)
+{
+	struct tp_opening o;
+	int r = tp_opening_begin(&o, path, opts, sys, backend->name);
+
+	if (r)
+		return r;
+	r = way(&o);
+	if (!r)
+		r = thinp_io_create(backend, o.file, &o.opts, io);
+	if (r)
+		tp_opening_abandon(&o);
+	return r;
+}

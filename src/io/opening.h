@@ -27,6 +27,11 @@ int tp_opening_do_device(struct tp_opening *o);
 /* Undoes everything: closes, and removes what was created. */
 void tp_opening_abandon(const struct tp_opening *o);
 
+/* All of it, when the open file itself is what the back-end stands on: begins, takes one of the two ways, makes the
+ * device, and abandons when something fails. */
+int tp_opening_do_all(const char *path, const struct thinp_io_opts *opts, const struct tp_file_sys *sys,
+		      const struct thinp_io_backend *backend, int (*way)(struct tp_opening *o), struct thinp_io **io);
+
 /* The parts that both have. Each returns 0 or one of enum thinp_err. */
 bool tp_opening_is_read_only(const struct tp_opening *o);
 int tp_opening_lock(struct tp_opening *o);
