@@ -17,7 +17,6 @@
 #include "io/sparse.h"
 
 #include <pthread.h>
-#include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -69,43 +68,9 @@ static void read_block(struct memory *memory, thinp_block_t block, uint8_t *buff
 	pthread_mutex_unlock(stripe_of(memory, block));
 }
 
-static bool overwrite(struct memory *memory, thinp_block_t block, const uint8_t *buffer)
-{
-	uint8_t *data;
-
-	pthread_mutex_lock(stripe_of(memory, block));
-	data = tp_sparse_find(&memory->blocks, block);
-	if (data)
-		memcpy(data, buffer, THINP_BLOCK_SIZE);
-	pthread_mutex_unlock(stripe_of(memory, block));
-	return data;
-}
-
-/* Gives the block other memory, or none, and releases what it had. */
-static void replace(struct memory *memory, thinp_block_t block, uint8_t *data)
-{
-	uint8_t *old;
-
-	pthread_mutex_lock(stripe_of(memory, block));
-	old = tp_sparse_put(&memory->blocks, block, data);
-	pthread_mutex_unlock(stripe_of(memory, block));
-	tp_free(&memory->allocator, old, THINP_BLOCK_SIZE);
-}
-
 static int write_block(struct memory *memory, thinp_block_t block, const uint8_t *buffer)
 {
-	uint8_t *data;
-
-	if (overwrite(memory, block, buffer))
-		return 0;
-	if (tp_sparse_make_way(&memory->blocks, block))
-		return THINP_ENOMEM;
-	data = tp_alloc_aligned(&memory->allocator, THINP_BLOCK_SIZE, alignof(max_align_t));
-	if (!data)
-		return THINP_ENOMEM;
-	memcpy(data, buffer, THINP_BLOCK_SIZE);
-	replace(memory, block, data); /* another thread may have been faster; then ours is the later write */
-	return 0;
+	return tp_sparse_write(&memory->blocks, stripe_of(memory, block), block, buffer);
 }
 
 static void discard_blocks(struct memory *memory, thinp_block_t begin, thinp_block_t end)
@@ -113,7 +78,7 @@ static void discard_blocks(struct memory *memory, thinp_block_t begin, thinp_blo
 	thinp_block_t block = tp_sparse_skip(&memory->blocks, begin);
 
 	while (block < end) {
-		replace(memory, block, NULL);
+		tp_sparse_drop(&memory->blocks, stripe_of(memory, block), block);
 		block = tp_sparse_skip(&memory->blocks, block + 1);
 	}
 }

@@ -21,7 +21,6 @@
 #include "io/sparse.h"
 
 #include <pthread.h>
-#include <stdalign.h>
 #include <stdatomic.h>
 
 /* Ranges neither overlap nor touch; in no order. There are few: discards are rare, and neighbours are joined. */
@@ -130,43 +129,9 @@ int tp_overlay_read(struct tp_overlay *overlay, thinp_block_t block, uint8_t *bu
 	return overlay->below.read(overlay->below.ctx, block, buffer);
 }
 
-static bool overwrite(struct tp_overlay *overlay, thinp_block_t block, const uint8_t *buffer)
-{
-	uint8_t *data;
-
-	pthread_mutex_lock(&overlay->lock);
-	data = tp_sparse_find(&overlay->blocks, block);
-	if (data)
-		memcpy(data, buffer, THINP_BLOCK_SIZE);
-	pthread_mutex_unlock(&overlay->lock);
-	return data;
-}
-
-/* Gives the block other memory, or none, and releases what it had. */
-static void replace(struct tp_overlay *overlay, thinp_block_t block, uint8_t *data)
-{
-	uint8_t *old;
-
-	pthread_mutex_lock(&overlay->lock);
-	old = tp_sparse_put(&overlay->blocks, block, data);
-	pthread_mutex_unlock(&overlay->lock);
-	tp_free(&overlay->allocator, old, THINP_BLOCK_SIZE);
-}
-
 int tp_overlay_write(struct tp_overlay *overlay, thinp_block_t block, const uint8_t *buffer)
 {
-	uint8_t *data;
-
-	if (overwrite(overlay, block, buffer))
-		return 0;
-	if (tp_sparse_make_way(&overlay->blocks, block))
-		return THINP_ENOMEM;
-	data = tp_alloc_aligned(&overlay->allocator, THINP_BLOCK_SIZE, alignof(max_align_t));
-	if (!data)
-		return THINP_ENOMEM;
-	memcpy(data, buffer, THINP_BLOCK_SIZE);
-	replace(overlay, block, data);
-	return 0;
+	return tp_sparse_write(&overlay->blocks, &overlay->lock, block, buffer);
 }
 
 int tp_overlay_write_sectors(struct tp_overlay *overlay, thinp_block_t block, const uint8_t *buffer, uint32_t sectors)
@@ -238,7 +203,7 @@ int tp_overlay_discard(struct tp_overlay *overlay, thinp_block_t begin, thinp_bl
 	int r = add_hole(overlay, begin, end);
 
 	while (!r && block < end) {
-		replace(overlay, block, NULL);
+		tp_sparse_drop(&overlay->blocks, &overlay->lock, block);
 		block = tp_sparse_skip(&overlay->blocks, block + 1);
 	}
 	return r;

@@ -7,13 +7,17 @@
  * Invariants
  *   1. Nodes are published with a compare-and-swap and stay until tp_sparse_cut(), so a thread can go down without a
  *      lock while others add nodes.
- *   2. The last pointer on the way, to the block itself, belongs to whoever is the block's only caller.
+ *   2. The last pointer on the way, to the block itself, belongs to the only caller for this block: so it is by agreement,
+ *      or by the lock that tp_sparse_write() and tp_sparse_drop() are given.
  *   3. No allocation is larger than a block (4096 bytes; nodes have that size too on 64-bit machines).
  */
 #include "io/sparse.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
+
+#include <stdalign.h>
+#include <string.h>
 
 enum { BITS = 9, FANOUT = 1 << BITS };
 
@@ -158,4 +162,50 @@ uint8_t *tp_sparse_put(struct tp_sparse *sparse, thinp_block_t block, uint8_t *d
 	slot_t *slot = find_slot(sparse, block, &missing);
 
 	return slot ? atomic_exchange_explicit(slot, data, memory_order_relaxed) : NULL;
+}
+
+/* --- for blocks that threads share --- */
+
+static bool overwrite(struct tp_sparse *sparse, pthread_mutex_t *lock, thinp_block_t block, const uint8_t *buffer)
+{
+	uint8_t *data;
+
+	pthread_mutex_lock(lock);
+	data = tp_sparse_find(sparse, block);
+	if (data)
+		memcpy(data, buffer, THINP_BLOCK_SIZE);
+	pthread_mutex_unlock(lock);
+	return data;
+}
+
+/* Gives the block other memory, or none, and releases what it had. */
+static void replace(struct tp_sparse *sparse, pthread_mutex_t *lock, thinp_block_t block, uint8_t *data)
+{
+	uint8_t *old;
+
+	pthread_mutex_lock(lock);
+	old = tp_sparse_put(sparse, block, data);
+	pthread_mutex_unlock(lock);
+	tp_free(sparse->allocator, old, THINP_BLOCK_SIZE);
+}
+
+int tp_sparse_write(struct tp_sparse *sparse, pthread_mutex_t *lock, thinp_block_t block, const uint8_t *buffer)
+{
+	uint8_t *data;
+
+	if (overwrite(sparse, lock, block, buffer))
+		return 0;
+	if (tp_sparse_make_way(sparse, block))
+		return THINP_ENOMEM;
+	data = tp_alloc_aligned(sparse->allocator, THINP_BLOCK_SIZE, alignof(max_align_t));
+	if (!data)
+		return THINP_ENOMEM;
+	memcpy(data, buffer, THINP_BLOCK_SIZE);
+	replace(sparse, lock, block, data); /* another thread may have been faster; then ours is the later write */
+	return 0;
+}
+
+void tp_sparse_drop(struct tp_sparse *sparse, pthread_mutex_t *lock, thinp_block_t block)
+{
+	replace(sparse, lock, block, NULL);
 }

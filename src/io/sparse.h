@@ -7,6 +7,7 @@
 
 #include <thinp/allocator.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct tp_sparse {
@@ -40,5 +41,14 @@ uint8_t *tp_sparse_find(struct tp_sparse *sparse, thinp_block_t block);
 /* Gives a block its memory: THINP_BLOCK_SIZE bytes from the allocator, or NULL. Returns what it had before, which
  * belongs to the caller now. The way must be there; for NULL it need not. */
 uint8_t *tp_sparse_put(struct tp_sparse *sparse, thinp_block_t block, uint8_t *data);
+
+/* The same for whoever shares blocks between threads and guards each by a lock, which is held for a copy at most and not
+ * while the allocator is called. */
+
+/* Copies a block in. THINP_ENOMEM when there is no memory for it. */
+int tp_sparse_write(struct tp_sparse *sparse, pthread_mutex_t *lock, thinp_block_t block, const uint8_t *buffer);
+
+/* Releases the memory of a block. */
+void tp_sparse_drop(struct tp_sparse *sparse, pthread_mutex_t *lock, thinp_block_t block);
 
 #endif
