@@ -61,11 +61,35 @@ void io_blocks_expect_zeros(const void *blocks, uint64_t nr_blocks)
 				 (unsigned long long)nr_blocks);
 }
 
+void io_write_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
+{
+	void *blocks = io_blocks_new(nr_blocks);
+
+	io_blocks_fill(blocks, block, nr_blocks, generation);
+	assert_int_equal(thinp_io_write(io, block, nr_blocks, blocks), 0);
+	free(blocks);
+}
+
+void io_expect_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
+{
+	void *blocks = io_blocks_new(nr_blocks);
+
+	assert_int_equal(thinp_io_read(io, block, nr_blocks, blocks), 0);
+	io_blocks_expect(blocks, block, nr_blocks, generation);
+	free(blocks);
+}
+
 struct thinp_io_op io_op(uint32_t kind, thinp_block_t block, uint64_t nr_blocks, void *buffer)
 {
 	/* a result that no call gives shows when it was not set */
 	return (struct thinp_io_op){
 		.kind = kind, .result = 12345, .block = block, .nr_blocks = nr_blocks, .buffer = buffer};
+}
+
+void io_expect_results(const struct thinp_io_op *ops, size_t nr_ops, int result)
+{
+	for (size_t i = 0; i < nr_ops; i++)
+		assert_int_equal(ops[i].result, result);
 }
 
 void io_expect_told(int code)

@@ -67,24 +67,6 @@ static int arm(struct fixture *f, uint32_t kind, thinp_block_t block)
 	return code;
 }
 
-static void write_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
-{
-	void *blocks = io_blocks_new(nr_blocks);
-
-	io_blocks_fill(blocks, block, nr_blocks, generation);
-	assert_int_equal(thinp_io_write(io, block, nr_blocks, blocks), 0);
-	free(blocks);
-}
-
-static void expect_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
-{
-	void *blocks = io_blocks_new(nr_blocks);
-
-	assert_int_equal(thinp_io_read(io, block, nr_blocks, blocks), 0);
-	io_blocks_expect(blocks, block, nr_blocks, generation);
-	free(blocks);
-}
-
 static void expect_zeros(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks)
 {
 	void *blocks = io_blocks_new(nr_blocks);
@@ -92,12 +74,6 @@ static void expect_zeros(struct thinp_io *io, thinp_block_t block, uint64_t nr_b
 	assert_int_equal(thinp_io_read(io, block, nr_blocks, blocks), 0);
 	io_blocks_expect_zeros(blocks, nr_blocks);
 	free(blocks);
-}
-
-static void expect_results(const struct thinp_io_op *ops, size_t nr_ops, int result)
-{
-	for (size_t i = 0; i < nr_ops; i++)
-		assert_int_equal(ops[i].result, result);
 }
 
 /* --- what goes well --- */
@@ -118,18 +94,18 @@ static void what_was_written_is_read_back(void **state)
 {
 	struct fixture *f = *state;
 
-	write_pattern(f->io, 0, 1, 1);
-	write_pattern(f->io, 7, 20, 1);
-	write_pattern(f->io, SIZE - 1, 1, 1);
-	write_pattern(f->io, 9, 3, 2);
+	io_write_pattern(f->io, 0, 1, 1);
+	io_write_pattern(f->io, 7, 20, 1);
+	io_write_pattern(f->io, SIZE - 1, 1, 1);
+	io_write_pattern(f->io, 9, 3, 2);
 
-	expect_pattern(f->io, 0, 1, 1);
+	io_expect_pattern(f->io, 0, 1, 1);
 	expect_zeros(f->io, 1, 6);
-	expect_pattern(f->io, 7, 2, 1);
-	expect_pattern(f->io, 9, 3, 2);
-	expect_pattern(f->io, 12, 15, 1);
+	io_expect_pattern(f->io, 7, 2, 1);
+	io_expect_pattern(f->io, 9, 3, 2);
+	io_expect_pattern(f->io, 12, 15, 1);
 	expect_zeros(f->io, 27, SIZE - 28);
-	expect_pattern(f->io, SIZE - 1, 1, 1);
+	io_expect_pattern(f->io, SIZE - 1, 1, 1);
 }
 
 static void a_batch_without_operations_does_nothing(void **state)
@@ -156,7 +132,7 @@ static void flushes_may_stand_anywhere(void **state)
 	io_blocks_fill(a, 3, 1, 1);
 	assert_int_equal(thinp_io_flush(f->io), 0);
 	assert_int_equal(thinp_io_batch(f->io, ops, 6), 0);
-	expect_results(ops, 6, 0);
+	io_expect_results(ops, 6, 0);
 	io_blocks_expect(b, 3, 1, 1);
 	free(a);
 	free(b);
@@ -208,10 +184,10 @@ static void operations_may_stand_in_any_order(void **state)
 		io_blocks_fill(out, 0, SIZE, generation);
 		nr_ops = cut_and_shuffle(ops, THINP_IO_WRITE, 0, SIZE, out, &seed);
 		assert_int_equal(thinp_io_batch(f->io, ops, nr_ops), 0);
-		expect_results(ops, nr_ops, 0);
+		io_expect_results(ops, nr_ops, 0);
 		nr_ops = cut_and_shuffle(ops, THINP_IO_READ, 0, SIZE, in, &seed);
 		assert_int_equal(thinp_io_batch(f->io, ops, nr_ops), 0);
-		expect_results(ops, nr_ops, 0);
+		io_expect_results(ops, nr_ops, 0);
 		io_blocks_expect(in, 0, SIZE, generation);
 	}
 	free(in);
@@ -231,13 +207,13 @@ static void a_batch_may_be_very_long(void **state)
 		ops[i] = io_op(THINP_IO_WRITE, i, 1, blocks + i * THINP_BLOCK_SIZE);
 	ops[SIZE] = io_op(THINP_IO_FLUSH, 0, 0, NULL);
 	assert_int_equal(thinp_io_batch(f->io, ops, SIZE + 1), 0);
-	expect_results(ops, SIZE + 1, 0);
+	io_expect_results(ops, SIZE + 1, 0);
 
 	memset(blocks, 0, (size_t)SIZE * THINP_BLOCK_SIZE);
 	for (size_t i = 0; i < SIZE; i++)
 		ops[i] = io_op(THINP_IO_READ, SIZE - 1 - i, 1, blocks + (SIZE - 1 - i) * THINP_BLOCK_SIZE);
 	assert_int_equal(thinp_io_batch(f->io, ops, SIZE), 0);
-	expect_results(ops, SIZE, 0);
+	io_expect_results(ops, SIZE, 0);
 	io_blocks_expect(blocks, 0, SIZE, 1);
 	free(blocks);
 	free(ops);
@@ -291,16 +267,16 @@ static void a_discard_leaves_its_neighbours_alone(void **state)
 	};
 	void *any = io_blocks_new(30);
 
-	write_pattern(f->io, 0, 64, 1);
+	io_write_pattern(f->io, 0, 64, 1);
 	assert_int_equal(thinp_io_batch(f->io, ops, 3), 0);
-	expect_results(ops, 3, 0);
-	expect_pattern(f->io, 0, 5, 1);
-	expect_pattern(f->io, 35, 25, 1);
-	expect_pattern(f->io, 61, 3, 1);
+	io_expect_results(ops, 3, 0);
+	io_expect_pattern(f->io, 0, 5, 1);
+	io_expect_pattern(f->io, 35, 25, 1);
+	io_expect_pattern(f->io, 61, 3, 1);
 	assert_int_equal(thinp_io_read(f->io, 5, 30, any), 0); /* whatever it reads as, it can be read */
 
-	write_pattern(f->io, 4, 32, 2);
-	expect_pattern(f->io, 4, 32, 2);
+	io_write_pattern(f->io, 4, 32, 2);
+	io_expect_pattern(f->io, 4, 32, 2);
 	free(any);
 }
 
@@ -309,10 +285,10 @@ static void a_whole_device_can_be_discarded(void **state)
 	struct fixture *f = *state;
 	struct thinp_io_op op = io_op(THINP_IO_DISCARD, 0, SIZE, NULL);
 
-	write_pattern(f->io, 0, SIZE, 1);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	assert_int_equal(thinp_io_batch(f->io, &op, 1), 0);
-	write_pattern(f->io, 0, SIZE, 2);
-	expect_pattern(f->io, 0, SIZE, 2);
+	io_write_pattern(f->io, 0, SIZE, 2);
+	io_expect_pattern(f->io, 0, SIZE, 2);
 }
 
 /* --- what is refused --- */
@@ -460,7 +436,7 @@ static void a_failed_write_stops_the_next_flush_and_all_behind_it(void **state)
 	assert_int_equal(thinp_io_batch(f->io, ops, 5), code);
 	io_expect_told(code);
 	assert_int_equal(ops[0].result, code);
-	expect_results(ops + 1, 4, THINP_ECANCELED);
+	io_expect_results(ops + 1, 4, THINP_ECANCELED);
 	expect_zeros(f->io, 30, 2);
 	free(out);
 }
@@ -480,7 +456,7 @@ static void operations_beside_a_failed_one_have_true_results(void **state)
 	for (size_t i = 1; i < 8; i++) {
 		assert_true(ops[i].result == 0 || ops[i].result == THINP_ECANCELED);
 		if (!ops[i].result)
-			expect_pattern(f->io, 40 + i, 1, 1);
+			io_expect_pattern(f->io, 40 + i, 1, 1);
 	}
 	free(out);
 }
@@ -499,7 +475,7 @@ static void a_failed_read_stops_the_next_flush_and_all_behind_it(void **state)
 	assert_int_equal(thinp_io_batch(f->io, ops, 3), code);
 	io_expect_told(code);
 	assert_int_equal(ops[0].result, code);
-	expect_results(ops + 1, 2, THINP_ECANCELED);
+	io_expect_results(ops + 1, 2, THINP_ECANCELED);
 	expect_zeros(f->io, 30, 1);
 	free(buffer);
 }
@@ -522,7 +498,7 @@ static void TM_01_a_failed_flush_stops_all_behind_it(void **state)
 	io_expect_told(code);
 	assert_int_equal(ops[0].result, 0);
 	assert_int_equal(ops[1].result, code);
-	expect_results(ops + 2, 2, THINP_ECANCELED);
+	io_expect_results(ops + 2, 2, THINP_ECANCELED);
 	expect_zeros(f->io, 0, 1);
 	free(out);
 }
@@ -540,8 +516,8 @@ static void an_error_is_told_once(void **state)
 	io_blocks_fill(out, 20, 1, 1);
 	assert_int_equal(thinp_io_batch(f->io, ops, 2), code);
 	assert_int_equal(thinp_io_batch(f->io, ops, 2), 0);
-	expect_results(ops, 2, 0);
-	expect_pattern(f->io, 20, 1, 1);
+	io_expect_results(ops, 2, 0);
+	io_expect_pattern(f->io, 20, 1, 1);
 	free(out);
 }
 
@@ -581,14 +557,14 @@ static void blocks_that_were_added_read_as_zeros(void **state)
 	struct fixture *f = *state;
 
 	need_resize(f);
-	write_pattern(f->io, 0, SIZE, 1);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	assert_int_equal(thinp_io_resize(f->io, SIZE), 0);
 	assert_int_equal(thinp_io_resize(f->io, 2 * SIZE), 0);
 	expect_size(f->io, 2 * SIZE);
-	expect_pattern(f->io, 0, SIZE, 1);
+	io_expect_pattern(f->io, 0, SIZE, 1);
 	expect_zeros(f->io, SIZE, SIZE);
-	write_pattern(f->io, SIZE - 1, SIZE + 1, 2);
-	expect_pattern(f->io, SIZE - 1, SIZE + 1, 2);
+	io_write_pattern(f->io, SIZE - 1, SIZE + 1, 2);
+	io_expect_pattern(f->io, SIZE - 1, SIZE + 1, 2);
 }
 
 static void blocks_that_were_cut_off_are_gone(void **state)
@@ -596,7 +572,7 @@ static void blocks_that_were_cut_off_are_gone(void **state)
 	struct fixture *f = *state;
 
 	need_resize(f);
-	write_pattern(f->io, 4, SIZE - 4, 1);
+	io_write_pattern(f->io, 4, SIZE - 4, 1);
 	assert_int_equal(thinp_io_resize(f->io, 10), 0);
 	expect_size(f->io, 10);
 	expect_refused(f->io, io_op(THINP_IO_DISCARD, 10, 1, NULL), THINP_ERANGE);
@@ -607,10 +583,10 @@ static void blocks_that_were_cut_off_come_back_as_zeros(void **state)
 	struct fixture *f = *state;
 
 	need_resize(f);
-	write_pattern(f->io, 0, SIZE, 1);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	assert_int_equal(thinp_io_resize(f->io, 10), 0);
 	assert_int_equal(thinp_io_resize(f->io, SIZE), 0);
-	expect_pattern(f->io, 0, 10, 1);
+	io_expect_pattern(f->io, 0, 10, 1);
 	expect_zeros(f->io, 10, SIZE - 10);
 
 	assert_int_equal(thinp_io_resize(f->io, 0), 0);
@@ -695,7 +671,7 @@ static void threads_may_share_a_device(void **state)
 	struct fixture *f = *state;
 	struct worker workers[NR_THREADS];
 
-	write_pattern(f->io, 0, REGION, 1);
+	io_write_pattern(f->io, 0, REGION, 1);
 	for (unsigned int i = 0; i < NR_THREADS; i++) {
 		workers[i] = (struct worker){.io = f->io, .number = i + 1, .rounds = f->device->is_slow ? 3 : 12};
 		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);

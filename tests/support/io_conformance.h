@@ -40,8 +40,15 @@ void io_blocks_fill(void *blocks, thinp_block_t first, uint64_t nr_blocks, uint6
 void io_blocks_expect(const void *blocks, thinp_block_t first, uint64_t nr_blocks, uint64_t generation);
 void io_blocks_expect_zeros(const void *blocks, uint64_t nr_blocks);
 
+/* Write that pattern to a device; fail the test unless the device has it. */
+void io_write_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation);
+void io_expect_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation);
+
 /* An operation, for arrays of them. */
 struct thinp_io_op io_op(uint32_t kind, thinp_block_t block, uint64_t nr_blocks, void *buffer);
+
+/* Fails the test unless all of them have this result. */
+void io_expect_results(const struct thinp_io_op *ops, size_t nr_ops, int result);
 
 /* Fails the test unless the thread's detail record is about this code. */
 void io_expect_told(int code);

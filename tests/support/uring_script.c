@@ -7,6 +7,12 @@
  */
 #include "support/uring_script.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
 #ifdef THINP_WITH_URING
 #include <errno.h>
 #include <limits.h>
@@ -557,3 +563,13 @@ const char *uring_obstacle(void)
 	return "this build is without liburing";
 }
 #endif
+
+int uring_run(int (*run_all)(void))
+{
+	const char *obstacle = uring_obstacle();
+
+	if (!obstacle)
+		return run_all();
+	print_message("skipped: io_uring cannot be had here: %s\n", obstacle);
+	return 77;
+}

@@ -10,6 +10,9 @@
 /* Why no test of this kind can run here; NULL when they can. */
 const char *uring_obstacle(void);
 
+/* Runs the tests of a program, or says why they are skipped. Gives its exit status. */
+int uring_run(int (*run_all)(void));
+
 #ifdef THINP_WITH_URING
 #include "io/uring_sys.h"
 

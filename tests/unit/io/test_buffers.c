@@ -142,7 +142,7 @@ static void where_nothing_is_gained_nothing_is_done(void **state)
 /* --- io_uring --- */
 
 #ifdef THINP_WITH_URING
-#include "support/io_file_fixture.h"
+#include "support/uring_fixture.h"
 
 #include <sys/mman.h>
 
@@ -150,24 +150,7 @@ enum { SIZE = 64 };
 
 static int setup(void **state)
 {
-	struct io_file_fixture *f;
-
-	if (io_file_setup(state))
-		return -1;
-	f = *state;
-	f->opts.flags = THINP_IO_CREATE;
-	f->opts.nr_blocks = SIZE;
-	uring_script_reset();
-	return tp_io_open_uring_with(f->path, &f->opts, &io_sys_scripted, &uring_scripted, &f->io);
-}
-
-static int teardown(void **state)
-{
-	int r = io_file_teardown(state);
-
-	assert_int_equal(uring_nr_open(), 0);
-	uring_script_reset();
-	return r;
+	return uring_fixture_setup(state, SIZE);
 }
 
 static unsigned int nr_fixed(void)
@@ -295,7 +278,7 @@ static void what_is_larger_than_the_kernel_takes_is_registered_in_parts(void **s
 	munmap(m, nbytes);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, uring_fixture_teardown)
 
 static int run_uring(void)
 {

@@ -149,24 +149,6 @@ static void expect_size(struct thinp_io *io, uint64_t expected)
 	assert_int_equal(nr_blocks, expected);
 }
 
-static void write_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
-{
-	void *blocks = io_blocks_new(nr_blocks);
-
-	io_blocks_fill(blocks, block, nr_blocks, generation);
-	assert_int_equal(thinp_io_write(io, block, nr_blocks, blocks), 0);
-	free(blocks);
-}
-
-static void expect_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
-{
-	void *blocks = io_blocks_new(nr_blocks);
-
-	assert_int_equal(thinp_io_read(io, block, nr_blocks, blocks), 0);
-	io_blocks_expect(blocks, block, nr_blocks, generation);
-	free(blocks);
-}
-
 static void readers_and_writers_go_past_the_page_cache(void **state)
 {
 	struct io_device_fixture *f = *state;
@@ -190,9 +172,9 @@ static void the_public_call_does_the_same(void **state)
 	assert_int_equal(thinp_io_open_device(f->loop.path, NULL, &f->io), 0);
 	expect_size(f->io, SIZE);
 	assert_false(thinp_io_is_read_only(f->io));
-	write_pattern(f->io, 3, 4, 1);
+	io_write_pattern(f->io, 3, 4, 1);
 	assert_int_equal(thinp_io_flush(f->io), 0);
-	expect_pattern(f->io, 3, 4, 1);
+	io_expect_pattern(f->io, 3, 4, 1);
 }
 
 static int claim(const struct io_device_fixture *f)
@@ -277,12 +259,12 @@ static void a_device_that_has_grown_is_seen_to_be_larger(void **state)
 	void *block = io_blocks_new(1);
 
 	open_as(f, 0);
-	write_pattern(f->io, 0, SIZE, 1);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	assert_int_equal(thinp_io_read(f->io, SIZE, 1, block), THINP_ERANGE);
 	io_device_resize(f, 2 * SIZE);
 	expect_size(f->io, 2 * SIZE);
-	write_pattern(f->io, SIZE, SIZE, 1);
-	expect_pattern(f->io, 0, 2 * SIZE, 1);
+	io_write_pattern(f->io, SIZE, SIZE, 1);
+	io_expect_pattern(f->io, 0, 2 * SIZE, 1);
 	assert_int_equal(thinp_io_resize(f->io, 3 * SIZE), THINP_ENOTSUP);
 	free(block);
 }
@@ -329,13 +311,13 @@ static void discarded_blocks_of_this_device_read_as_zeros(void **state)
 	struct stat before, after;
 
 	open_as(f, 0);
-	write_pattern(f->io, 0, SIZE, 1);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	assert_int_equal(fstat(f->memory, &before), 0);
 	assert_int_equal(thinp_io_batch(f->io, &op, 1), 0);
 	assert_int_equal(thinp_io_read(f->io, 8, 32, blocks), 0);
 	io_blocks_expect_zeros(blocks, 32);
-	expect_pattern(f->io, 0, 8, 1);
-	expect_pattern(f->io, 40, SIZE - 40, 1);
+	io_expect_pattern(f->io, 0, 8, 1);
+	io_expect_pattern(f->io, 40, SIZE - 40, 1);
 	assert_int_equal(fstat(f->memory, &after), 0);
 	assert_true(after.st_blocks < before.st_blocks); /* it came through to the bottom */
 	free(blocks);
@@ -356,7 +338,7 @@ static void TM_01_a_write_that_the_device_fails_stops_the_superblock(void **stat
 	};
 
 	open_as(f, 0);
-	write_pattern(f->io, 0, SIZE, 1);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	io_device_break_from(f, 48);
 	io_blocks_fill(b, 0, 4, 2);
 	assert_int_equal(thinp_io_batch(f->io, ops, 6), THINP_EIO);
@@ -366,7 +348,7 @@ static void TM_01_a_write_that_the_device_fails_stops_the_superblock(void **stat
 	assert_int_equal(ops[2].result, 0);
 	for (size_t i = 3; i < 6; i++)
 		assert_int_equal(ops[i].result, THINP_ECANCELED);
-	expect_pattern(f->io, 0, 10, 1);
+	io_expect_pattern(f->io, 0, 10, 1);
 	assert_int_equal(thinp_io_write(f->io, 0, 1, b), 0); /* it can write there, it just did not */
 	free(b);
 }

@@ -47,30 +47,6 @@ static int setup_direct(void **state)
 	return setup_with(state, THINP_IO_DIRECT_AUTO);
 }
 
-static void expect_results(const struct thinp_io_op *ops, size_t nr_ops, int result)
-{
-	for (size_t i = 0; i < nr_ops; i++)
-		assert_int_equal(ops[i].result, result);
-}
-
-static void write_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
-{
-	void *blocks = io_blocks_new(nr_blocks);
-
-	io_blocks_fill(blocks, block, nr_blocks, generation);
-	assert_int_equal(thinp_io_write(io, block, nr_blocks, blocks), 0);
-	free(blocks);
-}
-
-static void expect_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
-{
-	void *blocks = io_blocks_new(nr_blocks);
-
-	assert_int_equal(thinp_io_read(io, block, nr_blocks, blocks), 0);
-	io_blocks_expect(blocks, block, nr_blocks, generation);
-	free(blocks);
-}
-
 /* --- merging --- */
 
 static void neighbours_become_one_call(void **state)
@@ -90,7 +66,7 @@ static void neighbours_become_one_call(void **state)
 	};
 
 	assert_int_equal(thinp_io_batch(f->io, ops, 9), 0);
-	expect_results(ops, 9, 0);
+	io_expect_results(ops, 9, 0);
 	assert_int_equal(io_sys_count(IO_SYS_PWRITEV), 3);
 	assert_int_equal(io_sys_count(IO_SYS_PREADV), 2);
 	assert_int_equal(io_sys_count(IO_SYS_FDATASYNC), 1);
@@ -111,7 +87,7 @@ static void a_call_has_no_more_pieces_than_the_system_takes(void **state)
 	assert_int_equal(thinp_io_batch(f->io, ops, SIZE), 0);
 	assert_true(io_sys_most_pieces() <= IOV_MAX);
 	assert_int_equal(io_sys_count(IO_SYS_PWRITEV), 3);
-	expect_pattern(f->io, 0, SIZE, 1);
+	io_expect_pattern(f->io, 0, SIZE, 1);
 	free(b);
 	free(ops);
 }
@@ -126,10 +102,10 @@ static void neighbours_in_memory_become_one_piece(void **state)
 	for (size_t i = 0; i < SIZE; i++)
 		ops[i] = io_op(THINP_IO_WRITE, i, 1, b + i * THINP_BLOCK_SIZE);
 	assert_int_equal(thinp_io_batch(f->io, ops, SIZE), 0);
-	expect_results(ops, SIZE, 0);
+	io_expect_results(ops, SIZE, 0);
 	assert_int_equal(io_sys_most_pieces(), 1);
 	assert_int_equal(io_sys_count(IO_SYS_PWRITEV), 1);
-	expect_pattern(f->io, 0, SIZE, 1);
+	io_expect_pattern(f->io, 0, SIZE, 1);
 	free(b);
 	free(ops);
 }
@@ -174,12 +150,12 @@ static void cut_at(struct io_file_fixture *f, size_t nbytes, uint8_t *out, uint8
 	io_blocks_fill(out, 4, 3, nbytes);
 	io_sys_cut_transfer(1, nbytes);
 	assert_int_equal(thinp_io_batch(f->io, ops, 2), 0);
-	expect_results(ops, 2, 0);
+	io_expect_results(ops, 2, 0);
 	ops[0] = io_op(THINP_IO_READ, 4, 1, in);
 	ops[1] = io_op(THINP_IO_READ, 5, 2, in + THINP_BLOCK_SIZE);
 	io_sys_cut_transfer(1, nbytes);
 	assert_int_equal(thinp_io_batch(f->io, ops, 2), 0);
-	expect_results(ops, 2, 0);
+	io_expect_results(ops, 2, 0);
 	assert_memory_equal(in, out, 3 * THINP_BLOCK_SIZE);
 }
 
@@ -221,8 +197,8 @@ static void COW_13_interrupted_calls_are_repeated(void **state)
 		io_sys_reset();
 		io_sys_fail(calls[i], 1, 9, EINTR);
 		io_file_create(f, 10, THINP_IO_DIRECT_OFF);
-		write_pattern(f->io, 0, 10, i);
-		expect_pattern(f->io, 0, 10, i);
+		io_write_pattern(f->io, 0, 10, i);
+		io_expect_pattern(f->io, 0, 10, i);
 		assert_int_equal(thinp_io_flush(f->io), 0);
 		assert_int_equal(thinp_io_batch(f->io, &discard, 1), 0);
 		assert_int_equal(thinp_io_resize(f->io, 5), 0);
@@ -247,7 +223,7 @@ static void a_transfer_that_does_not_get_on_fails(void **state)
 	io_sys_limit_transfers(512); /* never a whole block */
 	assert_int_equal(thinp_io_batch(f->io, ops, 2), THINP_EIO);
 	io_expect_told(THINP_EIO);
-	expect_results(ops, 2, THINP_EIO);
+	io_expect_results(ops, 2, THINP_EIO);
 	io_sys_limit_transfers(0);
 	assert_int_equal(thinp_io_batch(f->io, ops, 2), 0);
 	free(b);
@@ -259,8 +235,8 @@ static void BM_07_every_transfer_past_the_page_cache_is_aligned(void **state)
 
 	for (uint64_t i = 1; i < 60; i++) {
 		io_sys_limit_transfers(i * 1111 + THINP_BLOCK_SIZE);
-		write_pattern(f->io, i * 7, i, i);
-		expect_pattern(f->io, i * 7, i, i);
+		io_write_pattern(f->io, i * 7, i, i);
+		io_expect_pattern(f->io, i * 7, i, i);
 	}
 	if (is_direct())
 		assert_int_equal(io_sys_nr_unaligned(), 0);
@@ -286,7 +262,7 @@ static void a_bad_block_fails_only_its_operation(void **state)
 	struct thinp_io_op ops[10];
 	struct thinp_error_info info = {.size = sizeof(info)};
 
-	write_pattern(f->io, 100, 10, 1);
+	io_write_pattern(f->io, 100, 10, 1);
 	for (size_t bad = 0; bad < 20; bad++) {
 		io_blocks_fill(b, 100, 10, 1);
 		fill_ops(ops, kinds[bad % 2], b);
@@ -299,7 +275,7 @@ static void a_bad_block_fails_only_its_operation(void **state)
 			assert_int_equal(ops[i].result, i == bad / 2 ? THINP_EIO : 0);
 	}
 	io_sys_spoil_block(0, 0, false);
-	expect_pattern(f->io, 100, 10, 1);
+	io_expect_pattern(f->io, 100, 10, 1);
 	free(b);
 }
 
@@ -310,13 +286,13 @@ static void BM_14_a_file_that_became_shorter_fails_only_beyond_its_end(void **st
 	struct thinp_io_op ops[10];
 	struct thinp_error_info info = {.size = sizeof(info)};
 
-	write_pattern(f->io, 100, 10, 1);
+	io_write_pattern(f->io, 100, 10, 1);
 	assert_int_equal(thinp_io_flush(f->io), 0);
 	assert_int_equal(truncate(f->path, 104 * THINP_BLOCK_SIZE + 100), 0);
 	fill_ops(ops, THINP_IO_READ, b);
 	assert_int_equal(thinp_io_batch(f->io, ops, 10), THINP_EIO);
-	expect_results(ops, 4, 0);
-	expect_results(ops + 4, 6, THINP_EIO);
+	io_expect_results(ops, 4, 0);
+	io_expect_results(ops + 4, 6, THINP_EIO);
 	io_blocks_expect(b, 100, 4, 1);
 
 	assert_int_equal(thinp_io_read(f->io, 100, 10, b), THINP_EIO);
@@ -336,7 +312,7 @@ static void a_full_file_system_is_told(void **state)
 	assert_int_equal(thinp_io_batch(f->io, ops, 10), THINP_ENOSPC);
 	io_expect_told(THINP_ENOSPC);
 	assert_int_equal(ops[0].result, THINP_ENOSPC);
-	expect_results(ops + 1, 9, 0);
+	io_expect_results(ops + 1, 9, 0);
 	free(b);
 }
 
@@ -365,7 +341,7 @@ static void a_discard_gives_room_back_and_keeps_the_size(void **state)
 	struct stat before, after;
 	int fd;
 
-	write_pattern(f->io, 0, SIZE, 1);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	assert_int_equal(thinp_io_flush(f->io), 0);
 	assert_int_equal(io_file_stat(f, &before), 0);
 	fd = open(f->path, O_RDWR | O_CLOEXEC);
@@ -429,7 +405,7 @@ static void a_failure_seen_while_resizing_is_told_to_the_next_flush(void **state
 {
 	struct io_file_fixture *f = *state;
 
-	write_pattern(f->io, 3, 1, 1);
+	io_write_pattern(f->io, 3, 1, 1);
 	io_sys_fail(IO_SYS_FDATASYNC, 1, 1, EIO);
 	assert_int_equal(thinp_io_resize(f->io, SIZE + 1), THINP_EIO);
 	assert_int_equal(thinp_io_flush(f->io), THINP_EIO);

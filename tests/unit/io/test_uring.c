@@ -171,11 +171,5 @@ static int run_all(void)
 
 int main(void)
 {
-	const char *obstacle = uring_obstacle();
-
-	if (obstacle) {
-		print_message("skipped: io_uring cannot be had here: %s\n", obstacle);
-		return 77;
-	}
-	return run_all();
+	return uring_run(run_all);
 }

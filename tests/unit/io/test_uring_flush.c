@@ -15,7 +15,7 @@
 #ifdef THINP_WITH_URING
 #include "support/io_conformance.h"
 #include "support/io_device_fixture.h"
-#include "support/io_file_fixture.h"
+#include "support/uring_fixture.h"
 
 #include <thinp/error.h>
 
@@ -61,54 +61,18 @@ static void prepare(struct commit *c, thinp_block_t first, uint64_t step)
 	c->ops[NR_BLOCKS + 2] = io_op(THINP_IO_FLUSH, 0, 0, NULL);
 }
 
-static void expect_pattern(struct thinp_io *io, thinp_block_t block, uint64_t nr_blocks, uint64_t generation)
-{
-	void *blocks = io_blocks_new(nr_blocks);
-
-	assert_int_equal(thinp_io_read(io, block, nr_blocks, blocks), 0);
-	io_blocks_expect(blocks, block, nr_blocks, generation);
-	free(blocks);
-}
-
-static void expect_results(const struct thinp_io_op *ops, size_t nr_ops, int result)
-{
-	for (size_t i = 0; i < nr_ops; i++)
-		assert_int_equal(ops[i].result, result);
-}
-
-static int open_uring(struct io_file_fixture *f)
-{
-	return tp_io_open_uring_with(f->path, &f->opts, &io_sys_scripted, &uring_scripted, &f->io);
-}
-
 /* A file all of generation 1. */
 static int setup(void **state)
 {
 	struct io_file_fixture *f;
-	void *blocks = io_blocks_new(SIZE);
 
-	if (io_file_setup(state))
-		return -1;
+	assert_int_equal(uring_fixture_setup(state, SIZE), 0);
 	f = *state;
-	f->opts.flags = THINP_IO_CREATE;
-	f->opts.nr_blocks = SIZE;
-	assert_int_equal(open_uring(f), 0);
-	io_blocks_fill(blocks, 0, SIZE, 1);
-	assert_int_equal(thinp_io_write(f->io, 0, SIZE, blocks), 0);
+	io_write_pattern(f->io, 0, SIZE, 1);
 	assert_int_equal(thinp_io_flush(f->io), 0);
-	free(blocks);
 	io_sys_reset();
 	uring_script_reset();
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	int r = io_file_teardown(state);
-
-	assert_int_equal(uring_nr_open(), 0);
-	uring_script_reset();
-	return r;
 }
 
 /* --- what a commit becomes --- */
@@ -120,15 +84,15 @@ static void a_commit_of_neighbours_is_one_submission(void **state)
 
 	prepare(&c, 10, 1);
 	assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), 0);
-	expect_results(c.ops, NR_OPS, 0);
+	io_expect_results(c.ops, NR_OPS, 0);
 	assert_int_equal(uring_count(URING_SUBMIT), 1);
 	assert_int_equal(uring_count_requests(IORING_OP_WRITEV), 1);
 	assert_int_equal(uring_count_requests(IORING_OP_WRITE), 1);
 	assert_int_equal(uring_count_requests(IORING_OP_FSYNC), 2);
 	assert_int_equal(uring_count_links(), 3);
 	assert_int_equal(io_sys_count(IO_SYS_PWRITEV) + io_sys_count(IO_SYS_FDATASYNC), 0);
-	expect_pattern(f->io, 0, 1, 2);
-	expect_pattern(f->io, 10, NR_BLOCKS, 2);
+	io_expect_pattern(f->io, 0, 1, 2);
+	io_expect_pattern(f->io, 10, NR_BLOCKS, 2);
 	free(c.blocks);
 }
 
@@ -139,15 +103,15 @@ static void a_commit_of_scattered_blocks_is_two_submissions(void **state)
 
 	prepare(&c, 10, 2);
 	assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), 0);
-	expect_results(c.ops, NR_OPS, 0);
+	io_expect_results(c.ops, NR_OPS, 0);
 	assert_int_equal(uring_count(URING_SUBMIT), 2);
 	assert_int_equal(uring_count_requests(IORING_OP_WRITE), NR_BLOCKS + 1);
 	assert_int_equal(uring_count_requests(IORING_OP_FSYNC), 2);
 	assert_int_equal(uring_count_links(), 2);
-	expect_pattern(f->io, 0, 1, 2);
+	io_expect_pattern(f->io, 0, 1, 2);
 	for (size_t i = 0; i < NR_BLOCKS; i++)
-		expect_pattern(f->io, 10 + 2 * i, 1, 2);
-	expect_pattern(f->io, 11, 1, 1);
+		io_expect_pattern(f->io, 10 + 2 * i, 1, 2);
+	io_expect_pattern(f->io, 11, 1, 1);
 	free(c.blocks);
 }
 
@@ -180,9 +144,9 @@ static void a_reader_flushes_nothing(void **state)
 
 	io_file_close(f);
 	f->opts.flags = THINP_IO_READ_ONLY;
-	assert_int_equal(open_uring(f), 0);
+	assert_int_equal(uring_fixture_open(f, &f->io), 0);
 	assert_int_equal(thinp_io_batch(f->io, ops, 3), 0);
-	expect_results(ops, 3, 0);
+	io_expect_results(ops, 3, 0);
 	assert_int_equal(uring_count_requests(IORING_OP_FSYNC), 0);
 	assert_int_equal(io_sys_count(IO_SYS_FDATASYNC), 0);
 	free(b);
@@ -205,7 +169,7 @@ static void a_batch_may_have_all_of_it(void **state)
 
 	io_blocks_fill(b, 5, 1, 2);
 	assert_int_equal(thinp_io_batch(f->io, ops, 14), 0);
-	expect_results(ops, 14, 0);
+	io_expect_results(ops, 14, 0);
 	for (size_t i = 1; i < 4; i++)
 		io_blocks_expect(b + i * THINP_BLOCK_SIZE, 5, 1, 2);
 	assert_int_equal(uring_count_requests(IORING_OP_FSYNC), 6);
@@ -219,11 +183,11 @@ static void expect_stopped(struct io_file_fixture *f, struct commit *c, int code
 {
 	assert_int_equal(thinp_io_batch(f->io, c->ops, NR_OPS), code);
 	io_expect_told(code);
-	expect_results(flush_of(c), 3, THINP_ECANCELED);
-	expect_pattern(f->io, 0, 1, 1);
+	io_expect_results(flush_of(c), 3, THINP_ECANCELED);
+	io_expect_pattern(f->io, 0, 1, 1);
 	uring_spoil_block(0, 0, false);
 	assert_int_equal(thinp_io_batch(f->io, superblock_of(c), 2), 0);
-	expect_pattern(f->io, 0, 1, 2);
+	io_expect_pattern(f->io, 0, 1, 2);
 }
 
 static void TM_01_one_failed_write_among_many_stops_the_flush(void **state)
@@ -277,10 +241,10 @@ static void TM_01_a_failed_flush_stops_the_superblock(void **state)
 		assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), THINP_EIO);
 		io_expect_told(THINP_EIO);
 		assert_int_equal(uring_count_cancelled(), 2);
-		expect_results(c.ops, NR_BLOCKS, 0);
+		io_expect_results(c.ops, NR_BLOCKS, 0);
 		assert_int_equal(flush_of(&c)->result, THINP_EIO);
-		expect_results(superblock_of(&c), 2, THINP_ECANCELED);
-		expect_pattern(f->io, 0, 1, 1);
+		io_expect_results(superblock_of(&c), 2, THINP_ECANCELED);
+		io_expect_pattern(f->io, 0, 1, 1);
 		free(c.blocks);
 	}
 }
@@ -293,7 +257,7 @@ static void a_failed_superblock_stops_the_last_flush(void **state)
 	prepare(&c, 10, 1);
 	uring_spoil_block(0, EIO, false);
 	assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), THINP_EIO);
-	expect_results(c.ops, NR_BLOCKS + 1, 0);
+	io_expect_results(c.ops, NR_BLOCKS + 1, 0);
 	assert_int_equal(superblock_of(&c)->result, THINP_EIO);
 	assert_int_equal(c.ops[NR_OPS - 1].result, THINP_ECANCELED);
 	free(c.blocks);
@@ -307,7 +271,7 @@ static void a_failed_last_flush_is_told(void **state)
 	prepare(&c, 10, 1);
 	uring_fail_flush(2, 1, EIO);
 	assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), THINP_EIO);
-	expect_results(c.ops, NR_OPS - 1, 0);
+	io_expect_results(c.ops, NR_OPS - 1, 0);
 	assert_int_equal(c.ops[NR_OPS - 1].result, THINP_EIO);
 	free(c.blocks);
 }
@@ -346,8 +310,8 @@ static void TM_01_writes_beyond_a_limit_of_the_system_stop_the_flush(void **stat
 	unlimit_files();
 	for (size_t n = 0; n < NR_BLOCKS; n++)
 		assert_int_equal(c.ops[n].result, c.ops[n].block < 200 ? 0 : THINP_ENOSPC);
-	expect_results(flush_of(&c), 3, THINP_ECANCELED);
-	expect_pattern(f->io, 0, 1, 1);
+	io_expect_results(flush_of(&c), 3, THINP_ECANCELED);
+	io_expect_pattern(f->io, 0, 1, 1);
 	free(c.blocks);
 }
 
@@ -364,10 +328,10 @@ static void TM_01_a_write_that_is_short_stops_what_is_linked_to_it(void **state)
 	assert_int_equal(uring_count_cancelled(), 3);
 	for (size_t n = 0; n < NR_BLOCKS; n++)
 		assert_int_equal(c.ops[n].result, c.ops[n].block < 100 ? 0 : THINP_ENOSPC);
-	expect_results(flush_of(&c), 3, THINP_ECANCELED);
-	expect_pattern(f->io, 0, 1, 1);
-	expect_pattern(f->io, 10, 90, 2);
-	expect_pattern(f->io, 100, 100, 1);
+	io_expect_results(flush_of(&c), 3, THINP_ECANCELED);
+	io_expect_pattern(f->io, 0, 1, 1);
+	io_expect_pattern(f->io, 10, 90, 2);
+	io_expect_pattern(f->io, 100, 100, 1);
 	free(c.blocks);
 }
 
@@ -392,8 +356,8 @@ static void TM_01_writes_that_a_device_fails_stop_the_superblock(void **state)
 	io_device_break_from(&f, 200);
 	prepare(&c, 10, 2);
 	assert_int_equal(thinp_io_batch(f.io, c.ops, NR_OPS), THINP_EIO);
-	expect_results(flush_of(&c), 3, THINP_ECANCELED);
-	expect_pattern(f.io, 0, 1, 1);
+	io_expect_results(flush_of(&c), 3, THINP_ECANCELED);
+	io_expect_pattern(f.io, 0, 1, 1);
 	assert_int_equal(thinp_io_batch(f.io, superblock_of(&c), 1), 0); /* it could have been written */
 	io_device_remove(&f);
 	free(c.blocks);
@@ -421,8 +385,8 @@ static void an_answer_that_asks_for_another_try_gets_it(void **state)
 			uring_script_reset();
 			uring_forge_answer(n, answers[i % 4]);
 			assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), 0);
-			expect_results(c.ops, NR_OPS, 0);
-			expect_pattern(f->io, 0, 1, 2);
+			io_expect_results(c.ops, NR_OPS, 0);
+			io_expect_pattern(f->io, 0, 1, 2);
 			free(c.blocks);
 		}
 	}
@@ -443,9 +407,9 @@ static void an_answer_that_is_a_failure_fails_its_operation(void **state)
 		for (size_t i = 0; i < NR_BLOCKS; i++)
 			nr_failed += c.ops[i].result == THINP_EIO;
 		assert_int_equal(nr_failed, 1);
-		expect_results(flush_of(&c), 3, THINP_ECANCELED);
+		io_expect_results(flush_of(&c), 3, THINP_ECANCELED);
 	}
-	expect_pattern(f->io, 0, 1, 1);
+	io_expect_pattern(f->io, 0, 1, 1);
 	free(c.blocks);
 }
 
@@ -459,9 +423,9 @@ static void a_failed_flush_behind_a_short_write_is_told(void **state)
 	uring_forge_answer(1, 4096);
 	uring_fail_flush(1, 1, EIO);
 	assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), THINP_EIO);
-	expect_results(c.ops, NR_BLOCKS, 0);
+	io_expect_results(c.ops, NR_BLOCKS, 0);
 	assert_int_equal(flush_of(&c)->result, THINP_EIO);
-	expect_pattern(f->io, 0, 1, 1);
+	io_expect_pattern(f->io, 0, 1, 1);
 	free(c.blocks);
 }
 
@@ -490,10 +454,10 @@ static void COW_11_a_failed_flush_is_told_to_every_batch_that_is_under_way(void 
 	io_sys_before(IO_SYS_FALLOCATE, 1, fail_a_flush, f); /* as if by another thread */
 	assert_int_equal(thinp_io_batch(f->io, ops, 4), THINP_EIO);
 	io_expect_told(THINP_EIO);
-	expect_results(ops, 2, 0);
+	io_expect_results(ops, 2, 0);
 	assert_int_equal(ops[2].result, THINP_EIO);
 	assert_int_equal(ops[3].result, THINP_ECANCELED);
-	expect_pattern(f->io, 0, 1, 1);
+	io_expect_pattern(f->io, 0, 1, 1);
 	assert_int_equal(thinp_io_batch(f->io, ops, 4), 0);
 	free(b);
 }
@@ -507,14 +471,14 @@ static void a_failure_seen_while_resizing_is_told_to_the_next_flush(void **state
 	io_sys_fail(IO_SYS_FDATASYNC, 1, 1, EIO);
 	assert_int_equal(thinp_io_resize(f->io, SIZE + 1), THINP_EIO);
 	assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), THINP_EIO);
-	expect_results(c.ops, NR_BLOCKS, 0);
+	io_expect_results(c.ops, NR_BLOCKS, 0);
 	assert_int_equal(flush_of(&c)->result, THINP_EIO);
-	expect_pattern(f->io, 0, 1, 1);
+	io_expect_pattern(f->io, 0, 1, 1);
 	assert_int_equal(thinp_io_batch(f->io, c.ops, NR_OPS), 0);
 	free(c.blocks);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, uring_fixture_teardown)
 
 static int run_all(void)
 {
@@ -550,11 +514,5 @@ static int run_all(void)
 
 int main(void)
 {
-	const char *obstacle = uring_obstacle();
-
-	if (obstacle) {
-		print_message("skipped: io_uring cannot be had here: %s\n", obstacle);
-		return 77;
-	}
-	return run_all();
+	return uring_run(run_all);
 }

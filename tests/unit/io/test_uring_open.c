@@ -14,7 +14,7 @@
 #ifdef THINP_WITH_URING
 #include "support/io_conformance.h"
 #include "support/io_device_fixture.h"
-#include "support/io_file_fixture.h"
+#include "support/uring_fixture.h"
 
 #include <thinp/error.h>
 
@@ -39,25 +39,11 @@ static int setup(void **state)
 	return r;
 }
 
-static int teardown(void **state)
-{
-	int r = io_file_teardown(state);
-
-	assert_int_equal(uring_nr_open(), 0);
-	uring_script_reset();
-	return r;
-}
-
-static int open_uring(struct io_file_fixture *f, struct thinp_io **io)
-{
-	return tp_io_open_uring_with(f->path, &f->opts, &io_sys_scripted, &uring_scripted, io);
-}
-
 static void expect_refused(struct io_file_fixture *f, int code, const char *word)
 {
 	struct thinp_error_info info = {.size = sizeof(info)};
 
-	assert_int_equal(open_uring(f, &f->io), code);
+	assert_int_equal(uring_fixture_open(f, &f->io), code);
 	assert_null(f->io);
 	assert_int_equal(io_sys_nr_open(), 0);
 	assert_int_equal(uring_nr_open(), 0);
@@ -100,12 +86,12 @@ static void BM_06_it_meets_the_lock_of_other_handles(void **state)
 	struct io_file_fixture *f = *state;
 	struct thinp_io *other = NULL;
 
-	assert_int_equal(open_uring(f, &f->io), 0);
+	assert_int_equal(uring_fixture_open(f, &f->io), 0);
 	assert_int_equal(io_file_open(f, &other), THINP_EBUSY);
-	assert_int_equal(open_uring(f, &other), THINP_EBUSY);
+	assert_int_equal(uring_fixture_open(f, &other), THINP_EBUSY);
 	io_file_close(f);
 	assert_int_equal(io_file_open(f, &f->io), 0);
-	assert_int_equal(open_uring(f, &other), THINP_EBUSY);
+	assert_int_equal(uring_fixture_open(f, &other), THINP_EBUSY);
 }
 
 static void what_claims_to_be_a_block_device_is_opened_as_one(void **state)
@@ -113,7 +99,7 @@ static void what_claims_to_be_a_block_device_is_opened_as_one(void **state)
 	struct io_file_fixture *f = *state;
 
 	io_sys_pretend_kind(S_IFBLK);
-	assert_int_equal(open_uring(f, &f->io), 0);
+	assert_int_equal(uring_fixture_open(f, &f->io), 0);
 	assert_true(io_sys_last_flags() & O_EXCL);
 	assert_int_equal(thinp_io_resize(f->io, SIZE + 1), THINP_ENOTSUP);
 	io_expect_told(THINP_ENOTSUP);
@@ -163,7 +149,7 @@ static void a_kernel_that_is_too_old_is_told_from_one_that_is_not(void **state)
 	uring_pretend_features(IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE);
 	expect_refused(f, THINP_ENOTSUP, "too old");
 	uring_pretend_features(IORING_FEAT_RW_CUR_POS);
-	assert_int_equal(open_uring(f, &f->io), 0);
+	assert_int_equal(uring_fixture_open(f, &f->io), 0);
 }
 
 /* In a process of its own: from then on io_uring_setup fails with err, as in many containers. Gives an exit status. */
@@ -238,7 +224,7 @@ static void COW_13_a_child_is_refused_and_leaves_the_parent_its_ring(void **stat
 	int status = 0;
 	pid_t child;
 
-	assert_int_equal(open_uring(f, &f->io), 0);
+	assert_int_equal(uring_fixture_open(f, &f->io), 0);
 	child = fork();
 	assert_true(child >= 0);
 	if (!child)
@@ -275,7 +261,7 @@ static void ERRLOOP_a_failed_opening_leaks_nothing(void **state)
 				unlink(f->path);
 			uring_script_reset();
 			io_sys_fail(IO_SYS_ANY, n, 1, EIO);
-			r = open_uring(f, &f->io);
+			r = uring_fixture_open(f, &f->io);
 			has_failed = io_sys_has_failed();
 			assert_true(!r || (r == THINP_EIO && !f->io));
 			assert_true(!r || flags[i] != THINP_IO_CREATE || io_file_stat(f, &st));
@@ -296,7 +282,7 @@ static void ERRLOOP_a_failed_ring_removes_the_file_that_was_created_for_it(void 
 	f->opts.flags = THINP_IO_CREATE;
 	for (unsigned int n = 1; n <= 2; n++) {
 		uring_fail(URING_ANY, n, 1, EIO);
-		assert_int_equal(open_uring(f, &f->io), THINP_EIO);
+		assert_int_equal(uring_fixture_open(f, &f->io), THINP_EIO);
 		assert_true(uring_has_failed());
 		assert_int_equal(io_file_stat(f, &st), -1);
 		assert_int_equal(io_sys_nr_open(), 0);
@@ -309,7 +295,7 @@ static int attempt_open(void *ctx)
 	struct io_file_fixture *f = ctx;
 	void *block = io_blocks_new(1);
 	struct thinp_io_buffer buffer = {.begin = block, .nbytes = THINP_BLOCK_SIZE};
-	int r = open_uring(f, &f->io);
+	int r = uring_fixture_open(f, &f->io);
 
 	if (!r)
 		r = thinp_io_register_buffers(f->io, &buffer, 1);
@@ -337,7 +323,7 @@ static void BM_12_no_allocation_is_large(void **state)
 {
 	struct io_file_fixture *f = *state;
 
-	assert_int_equal(open_uring(f, &f->io), 0);
+	assert_int_equal(uring_fixture_open(f, &f->io), 0);
 	assert_true(f->alloc.largest <= THINP_BLOCK_SIZE);
 }
 
@@ -391,7 +377,7 @@ static void ERRLOOP_a_ring_that_fails_delays_and_does_not_fail_a_commit(void **s
 		unsigned int times = i / 4 % 2 ? 1 : 7; /* the second is more than the library tries at one place */
 
 		uring_script_reset();
-		assert_int_equal(open_uring(f, &f->io), 0);
+		assert_int_equal(uring_fixture_open(f, &f->io), 0);
 		uring_fail(call, 1 + i / 32, times, errnos[i / 8 % 4]);
 		assert_int_equal(commit(f, step, ++generation), 0);
 		expect_commit(f, step, generation);
@@ -412,7 +398,7 @@ static void a_torn_chain_is_carried_out_to_its_end(void **state)
 	for (unsigned int nr = 0; nr < 4; nr++) {
 		uring_script_reset();
 		io_sys_reset();
-		assert_int_equal(open_uring(f, &f->io), 0);
+		assert_int_equal(uring_fixture_open(f, &f->io), 0);
 		uring_cut_submission(1, 1, nr);
 		assert_int_equal(commit(f, 1, ++generation), 0);
 		expect_commit(f, 1, generation);
@@ -433,7 +419,7 @@ static void TM_01_of_a_torn_chain_nothing_gets_through_after_a_failure(void **st
 	for (unsigned int nr = 1; nr < 4; nr++) {
 		uring_script_reset();
 		io_sys_reset();
-		assert_int_equal(open_uring(f, &f->io), 0);
+		assert_int_equal(uring_fixture_open(f, &f->io), 0);
 		assert_int_equal(commit(f, 1, 5), 0);
 		uring_cut_submission(1, 1, nr);
 		uring_spoil_block(12, EIO, false);
@@ -455,7 +441,7 @@ static void requests_side_by_side_may_be_taken_in_parts(void **state)
 
 	for (unsigned int nr = 1; nr < 5; nr++) {
 		uring_script_reset();
-		assert_int_equal(open_uring(f, &f->io), 0);
+		assert_int_equal(uring_fixture_open(f, &f->io), 0);
 		uring_cut_submission(1, 4 / nr, nr);
 		assert_int_equal(commit(f, 3, 10 + nr), 0);
 		assert_true(uring_count(URING_SUBMIT) > 2);
@@ -465,7 +451,7 @@ static void requests_side_by_side_may_be_taken_in_parts(void **state)
 	}
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, uring_fixture_teardown)
 
 static int run_all(void)
 {
@@ -500,11 +486,5 @@ static int run_all(void)
 
 int main(void)
 {
-	const char *obstacle = uring_obstacle();
-
-	if (obstacle) {
-		print_message("skipped: io_uring cannot be had here: %s\n", obstacle);
-		return 77;
-	}
-	return run_all();
+	return uring_run(run_all);
 }

@@ -12,7 +12,7 @@
 
 #ifdef THINP_WITH_URING
 #include "support/io_conformance.h"
-#include "support/io_file_fixture.h"
+#include "support/uring_fixture.h"
 
 #include <thinp/error.h>
 
@@ -26,24 +26,7 @@ enum { SIZE = 1024 };
 
 static int setup(void **state)
 {
-	struct io_file_fixture *f;
-
-	if (io_file_setup(state))
-		return -1;
-	f = *state;
-	f->opts.flags = THINP_IO_CREATE;
-	f->opts.nr_blocks = SIZE;
-	uring_script_reset();
-	return tp_io_open_uring_with(f->path, &f->opts, &io_sys_scripted, &uring_scripted, &f->io);
-}
-
-static int teardown(void **state)
-{
-	int r = io_file_teardown(state);
-
-	assert_int_equal(uring_nr_open(), 0);
-	uring_script_reset();
-	return r;
+	return uring_fixture_setup(state, SIZE);
 }
 
 /* --- a flush that lasts --- */
@@ -176,7 +159,7 @@ static void completions_never_overflow(void **state)
 	assert_true(uring_most_in_flight() > 128);  /* or this test shows nothing */
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, uring_fixture_teardown)
 
 static int run_all(void)
 {
@@ -196,11 +179,5 @@ static int run_all(void)
 
 int main(void)
 {
-	const char *obstacle = uring_obstacle();
-
-	if (obstacle) {
-		print_message("skipped: io_uring cannot be had here: %s\n", obstacle);
-		return 77;
-	}
-	return run_all();
+	return uring_run(run_all);
 }
