@@ -280,18 +280,24 @@ static void add_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
 		push_free(cache, &chunk->buffers[i]);
 }
 
-/* Room for a chunk is claimed under the lock, the memory is taken without it. */
+/* Room for a chunk is claimed under the lock, the memory is taken without it. When there is none for more buffers, those
+ * that are there must do, and that is nobody's failure. */
 static struct thinp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers)
 {
-	struct tp_chunk *chunk = make_chunk(cache, nr_buffers);
+	struct thinp_error_info before = {.size = sizeof(before)};
 	struct thinp_buffer *buffer;
+	struct tp_chunk *chunk;
 
+	thinp_error_last(&before);
+	chunk = make_chunk(cache, nr_buffers);
+	if (!chunk)
+		tp_error_restore(&before);
 	pthread_mutex_lock(&cache->lock);
 	if (chunk)
 		add_chunk(cache, chunk);
 	else
 		cache->nr_buffers -= nr_buffers;
-	buffer = find_free(cache); /* without a chunk, what there is must do */
+	buffer = find_free(cache);
 	pthread_mutex_unlock(&cache->lock);
 	return buffer;
 }

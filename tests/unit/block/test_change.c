@@ -231,6 +231,24 @@ static void the_limit_on_memory_holds_with_dirty_blocks(void **state)
 	}
 }
 
+static void without_memory_for_more_buffers_the_old_ones_do_and_nobody_is_told(void **state)
+{
+	struct thinp_error_info info = {.size = sizeof(info)};
+	struct block_fixture *f = block_fixture_new(NR_BLOCKS, 2 * TP_CHUNK_MAX_BUFFERS);
+
+	(void)state;
+	assert_int_equal(block_change_new(f, TP_CHUNK_MAX_BUFFERS, 1), 0);
+	block_fixture_read_range(f, 1, TP_CHUNK_MAX_BUFFERS); /* now the first half of the buffers is in use */
+
+	thinp_error_report(THINP_ENODATA, 0, "of before");
+	alloc_counting_fail(&f->alloc, 1);
+	assert_int_equal(block_change_new(f, TP_CHUNK_MAX_BUFFERS + 1, 1), 0);
+	assert_true(alloc_counting_has_failed(&f->alloc));
+	thinp_error_last(&info);
+	assert_int_equal(info.code, THINP_ENODATA);
+	block_fixture_free(f);
+}
+
 static void BM_02_as_many_blocks_may_be_locked_as_there_are_buffers(void **state)
 {
 	static const uint32_t caches[] = {1, 2, 3, 16, 200};
@@ -532,6 +550,7 @@ int main(void)
 		cmocka_unit_test(BM_03_a_new_block_drops_the_kind_it_had),
 		cmocka_unit_test(a_transaction_may_be_larger_than_the_cache),
 		cmocka_unit_test(the_limit_on_memory_holds_with_dirty_blocks),
+		cmocka_unit_test(without_memory_for_more_buffers_the_old_ones_do_and_nobody_is_told),
 		cmocka_unit_test(BM_02_as_many_blocks_may_be_locked_as_there_are_buffers),
 		cmocka_unit_test(a_locked_block_is_not_written_to_make_room),
 		cmocka_unit_test(a_dirty_block_is_locked_again_without_making_room),
