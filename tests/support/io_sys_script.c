@@ -4,6 +4,8 @@
  */
 #include "support/io_sys_script.h"
 
+#include <thinp/error.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <linux/fs.h>
@@ -80,6 +82,16 @@ void io_sys_spoil_block(thinp_block_t block, int err, bool heals)
 	script.bad_block = block;
 	script.bad_errno = err;
 	pthread_mutex_unlock(&lock);
+}
+
+int io_sys_arm(void *ctx, uint32_t kind, thinp_block_t block)
+{
+	(void)ctx;
+	if (kind == THINP_IO_FLUSH)
+		io_sys_fail(IO_SYS_FDATASYNC, 1, 1, EIO);
+	else
+		io_sys_spoil_block(block, EIO, true);
+	return THINP_EIO;
 }
 
 void io_sys_limit_transfers(size_t nbytes)

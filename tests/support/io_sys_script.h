@@ -48,6 +48,9 @@ bool io_sys_has_failed(void);
  * one of that block alone has failed. */
 void io_sys_spoil_block(thinp_block_t block, int err, bool heals);
 
+/* Makes the next operation of this kind fail, for support/io_conformance.h. Gives its code; ctx is not used. */
+int io_sys_arm(void *ctx, uint32_t kind, thinp_block_t block);
+
 /* Transfers move at most that many bytes; 0: as many as asked for. Past the page cache whole blocks are moved, and the
  * rest is only said to be: it is what the caller has to do once more. */
 void io_sys_limit_transfers(size_t nbytes);

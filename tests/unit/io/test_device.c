@@ -47,16 +47,6 @@ static void done_variant(void *ctx)
 	io_device_remove(&v->fixture);
 }
 
-static int arm_variant(void *ctx, uint32_t kind, thinp_block_t block)
-{
-	(void)ctx;
-	if (kind == THINP_IO_FLUSH)
-		io_sys_fail(IO_SYS_FDATASYNC, 1, 1, EIO);
-	else
-		io_sys_spoil_block(block, EIO, true);
-	return THINP_EIO;
-}
-
 static int run_conformance(void)
 {
 	static struct variant variants[] = {
@@ -78,7 +68,7 @@ static int run_conformance(void)
 			.ctx = &variants[i],
 			.open = open_variant,
 			.done = done_variant,
-			.arm = arm_variant,
+			.arm = io_sys_arm,
 			.is_slow = true,
 		};
 

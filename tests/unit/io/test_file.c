@@ -58,16 +58,6 @@ static void done_variant(void *ctx)
 	assert_int_equal(io_file_teardown(&v->fixture), 0);
 }
 
-static int arm_variant(void *ctx, uint32_t kind, thinp_block_t block)
-{
-	(void)ctx;
-	if (kind == THINP_IO_FLUSH)
-		io_sys_fail(IO_SYS_FDATASYNC, 1, 1, EIO);
-	else
-		io_sys_spoil_block(block, EIO, true);
-	return THINP_EIO;
-}
-
 static int run(struct variant *v)
 {
 	const struct io_conformance device = {
@@ -75,7 +65,7 @@ static int run(struct variant *v)
 		.ctx = v,
 		.open = open_variant,
 		.done = done_variant,
-		.arm = arm_variant,
+		.arm = io_sys_arm,
 		.can_resize = true,
 		.is_slow = true,
 	};

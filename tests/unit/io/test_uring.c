@@ -104,12 +104,10 @@ static int arm_variant(void *ctx, uint32_t kind, thinp_block_t block)
 {
 	const struct variant *v = ctx;
 
-	if (kind == THINP_IO_FLUSH && v->is_torn)
-		io_sys_fail(IO_SYS_FDATASYNC, 1, 1, EIO);
-	else if (kind == THINP_IO_FLUSH)
+	if (v->is_torn)
+		return io_sys_arm(NULL, kind, block);
+	if (kind == THINP_IO_FLUSH)
 		uring_fail_flush(1, 1, EIO);
-	else if (v->is_torn)
-		io_sys_spoil_block(block, EIO, true);
 	else
 		uring_spoil_block(block, EIO, true);
 	return THINP_EIO;
