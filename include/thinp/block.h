@@ -8,6 +8,9 @@
  *
  *  Blocks in the cache are found without a lock. A block that must be fetched takes a lock for a moment, never during
  *  the I/O: a reader that waits for its device delays nobody.
+ *
+ *  Changing goes through the block manager itself, from thinp_bm_write_lock_zero() to thinp_bm_commit() or
+ *  thinp_bm_abort(). One thread at a time calls these functions; readers, and thinp_bm_get_stats(), go on meanwhile.
  */
 #ifndef THINP_BLOCK_H
 #define THINP_BLOCK_H
@@ -82,7 +85,7 @@ THINP_API int thinp_bm_create(struct thinp_io *io, const struct thinp_bm_opts *o
  */
 THINP_API void thinp_bm_destroy(struct thinp_bm *bm);
 
-/** Copy out the figures.
+/** Copy out the figures. Any thread may ask at any time; figures that change meanwhile need not fit each other.
  *
  *  @param bm             the block manager
  *  @param[in,out] stats  `size` set by the caller; at most that many bytes are filled in
@@ -113,6 +116,7 @@ THINP_API void thinp_bm_get_stats(struct thinp_bm *bm, struct thinp_bm_stats *st
  *                         make room or earlier: the transaction can only be aborted
  *  @retval THINP_ENOSPC   no room for a write: as above
  *  @retval THINP_EUNKNOWN an earlier commit ended so; nothing can be changed any more
+ *  @return or another code of thinp_io_batch() or thinp_io_size(), for example #THINP_EFORKED
  */
 THINP_API int thinp_bm_write_lock_zero(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
 				       struct thinp_buffer **buffer, void **data);
@@ -159,6 +163,7 @@ THINP_API void thinp_bm_forget(struct thinp_bm *bm, thinp_block_t block);
  *  @retval THINP_EIO      a write or the flush failed
  *  @retval THINP_ENOSPC   no room for a write
  *  @retval THINP_ENOMEM   no memory; nothing was done, unless the device has none: that is remembered
+ *  @return or another code of thinp_io_batch(), for example #THINP_ERANGE of a device that has become smaller
  */
 THINP_API int thinp_bm_flush(struct thinp_bm *bm);
 
