@@ -19,8 +19,9 @@
 #include <string.h>
 #include <time.h>
 
-/* How long the writer gives way to readers that hold back the last buffers: about a quarter of a second. They are in sections,
- * which are short, unless the system has put them to sleep there; when it is that busy, these naps last longer, too. */
+/* How long the writer gives way to readers that hold back the last buffers: about a quarter of a second. They are in
+ * sections, which are short, unless the system has put them to sleep there; when it is that busy, these naps last
+ * longer, too. */
 #define NR_YIELDS   16u
 #define NR_NAPS     300u
 #define NAP_STEP_NS 10000u /* each is longer than the one before */

@@ -114,7 +114,8 @@ static int by_block(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Lists the dirty blocks by address: not more than tp_writer_make_ready() has made room for. Returns how many; *locked: one that is being changed and was left out, or NULL. */
+/* Lists the dirty blocks by address: not more than tp_writer_make_ready() has made room for. Returns how many; *locked:
+ * one that is being changed and was left out, or NULL. */
 static size_t list_dirty(struct tp_writer *writer, const struct thinp_buffer **locked)
 {
 	struct tp_cache *cache = writer->cache;
@@ -133,7 +134,8 @@ static size_t list_dirty(struct tp_writer *writer, const struct thinp_buffer **l
 	return nr;
 }
 
-/* Seals a block and copies it behind what the stage holds already. The operation before it takes it in when it is a neighbour. */
+/* Seals a block and copies it behind what the stage holds already. The operation before it takes it in when it is a
+ * neighbour. */
 static void stage_block(struct tp_writer *writer, size_t at, struct thinp_buffer *buffer, size_t *nr_ops)
 {
 	uint8_t *copy = writer->stage + at * THINP_BLOCK_SIZE;

@@ -2,8 +2,8 @@
 /*
  * block/writer.h - changed blocks on their way to the device.
  *
- * Blocks get address and checksum, and are copied into one piece of memory in the order of their addresses: so neighbours
- * become one large write.
+ * Blocks get address and checksum, and are copied into one piece of memory in the order of their addresses: so
+ * neighbours become one large write.
  */
 #ifndef TP_BLOCK_WRITER_H
 #define TP_BLOCK_WRITER_H

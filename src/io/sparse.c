@@ -7,8 +7,8 @@
  * Invariants
  *   1. Nodes are published with a compare-and-swap and stay until tp_sparse_cut(), so a thread can go down without a
  *      lock while others add nodes.
- *   2. The last pointer on the way, to the block itself, belongs to the only caller for this block: so it is by agreement,
- *      or by the lock that tp_sparse_write() and tp_sparse_drop() are given.
+ *   2. The last pointer on the way, to the block itself, belongs to the only caller for this block: by agreement, or by
+ *      the lock that tp_sparse_write() and tp_sparse_drop() are given.
  *   3. No allocation is larger than a block (4096 bytes; nodes have that size too on 64-bit machines).
  */
 #include "io/sparse.h"

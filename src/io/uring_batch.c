@@ -2,10 +2,11 @@
 /*
  * io/uring_batch.c - a batch as submissions; flushes that stop what is behind them.
  *
- * What lies between two flushes runs side by side, and the flush behind it must not begin before all of it has succeeded.
- * The ring has no request that waits for many others and looks whether they succeeded: a drained one waits and does not
- * look, a linked one looks at one other. So many runs are one submission of their own, and their answers are looked at
- * before anything behind them is handed over. What follows in single file is linked, and is one submission:
+ * What lies between two flushes runs side by side, and the flush behind it must not begin before all of it has
+ * succeeded. The ring has no request that waits for many others and looks whether they succeeded: a drained one waits
+ * and does not look, a linked one looks at one other. So many runs are one submission of their own, and their answers
+ * are looked at before anything behind them is handed over. What follows in single file is linked, and is one
+ * submission:
  *
  *   W W W W W F S F      1. W W W W W    2. F --> S --> F       scattered blocks, flush, superblock, flush
  *   W F S F              1. W --> F --> S --> F                 the blocks are neighbours, which is one run
