@@ -250,8 +250,9 @@ THINP_API const char *thinp_io_backend_name(const struct thinp_io *io);
 /** Carry out a batch of operations.
  *
  *  The whole batch is checked before anything is done: when one operation is not valid, every other gets
- *  #THINP_ECANCELED. An error is told once, in the `result` of its operation, and the first one in the order of the
- *  array also as return value. When the device fails without saying where, every operation bears its failure.
+ *  #THINP_ECANCELED; when the device does not tell its size, the first operation bears that failure in the same way. An
+ *  error is told once, in the `result` of its operation, and the first one in the order of the array also as return
+ *  value. When the device fails in the middle without saying where, every operation bears its failure.
  *  After a failed operation the next FLUSH and all that follows it is not carried out and gets #THINP_ECANCELED; after
  *  a failed FLUSH, all that follows it. What a failed operation left behind, on the device or in its buffer, is not
  *  defined. After a failed FLUSH that holds for every write since the last FLUSH that succeeded: write them again.

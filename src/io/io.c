@@ -221,6 +221,14 @@ static int check_op(const struct thinp_io *io, const struct thinp_io_op *op, uin
 	return 0;
 }
 
+/* Nothing was done, and the results say so: one operation bears the reason, and the others were not carried out. */
+static int refuse_batch(struct thinp_io_op *ops, size_t nr_ops, size_t at, int r)
+{
+	tp_io_set_results(ops, nr_ops, THINP_ECANCELED);
+	ops[at].result = r;
+	return r;
+}
+
 /* Nothing is done before all is known to be valid. */
 static int check_batch(struct thinp_io *io, struct thinp_io_op *ops, size_t nr_ops)
 {
@@ -231,17 +239,12 @@ static int check_batch(struct thinp_io *io, struct thinp_io_op *ops, size_t nr_o
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "%s: a batch of %zu operations without an array",
 			       io->backend.name, nr_ops);
 	r = thinp_io_size(io, &size);
-	if (r) {
-		tp_io_set_results(ops, nr_ops, r);
-		return r;
-	}
+	if (r)
+		return refuse_batch(ops, nr_ops, 0, r);
 	for (size_t i = 0; i < nr_ops; i++) {
 		r = check_op(io, &ops[i], size);
-		if (r) {
-			tp_io_set_results(ops, nr_ops, THINP_ECANCELED);
-			ops[i].result = r;
-			return r;
-		}
+		if (r)
+			return refuse_batch(ops, nr_ops, i, r);
 	}
 	return 0;
 }

@@ -414,7 +414,7 @@ static void without_a_size_nothing_is_done(void **state)
 	uint64_t nr_blocks = 4711;
 
 	f->liar.size_result = -EIO;
-	expect(f, THINP_EIO, THINP_EIO, THINP_EIO, THINP_EIO, THINP_EIO);
+	expect(f, THINP_EIO, THINP_EIO, THINP_ECANCELED, THINP_ECANCELED, THINP_ECANCELED);
 	assert_int_equal(f->liar.nr_batches, 0);
 	assert_int_equal(thinp_io_size(f->io, &nr_blocks), THINP_EIO);
 	assert_int_equal(nr_blocks, 4711);
