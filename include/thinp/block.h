@@ -49,7 +49,7 @@ struct thinp_bm_stats {
 	uint64_t
 		uncached; /**< reads that left nothing in the cache: no room or memory, or the block was being changed */
 	uint64_t blocks_cached; /**< blocks in the cache now */
-	uint64_t blocks_limit;  /**< most blocks the cache may hold */
+	uint64_t blocks_limit;  /**< most blocks the cache may hold, without the few that a writer has besides */
 	uint64_t bytes;         /**< memory taken now, buffers and tables together */
 	uint64_t blocks_dirty;  /**< changed blocks that are not on the device yet */
 	uint64_t written;       /**< blocks written, commit records among them */
@@ -99,8 +99,10 @@ THINP_API void thinp_bm_get_stats(struct thinp_bm *bm, struct thinp_bm_stats *st
  *  before thinp_bm_flush() or thinp_bm_commit(), but not while they are locked. Address and checksum are filled in when a
  *  block is written; until then they are what the caller has put there.
  *
- *  What is locked or not written yet stays in the cache. When that leaves no buffer, the call writes what it may, and
- *  gives readers about a quarter of a second to leave sections that hold back buffers.
+ *  What is locked or not written yet stays in the cache. When that leaves no buffer, the call writes what it may. Readers
+ *  that stay in their sections hold back buffers, too, but they never stop a writer that has at most 8 blocks locked at a
+ *  time: for that there are as many buffers besides the cache, which readers have only while they look at a block that is
+ *  being changed. A writer with more locks waits for readers about a quarter of a second.
  *
  *  @param bm           the block manager
  *  @param block        address; what the cache had of it is forgotten
@@ -111,7 +113,8 @@ THINP_API void thinp_bm_get_stats(struct thinp_bm *bm, struct thinp_bm_stats *st
  *  @retval THINP_EROFS    the device is read-only
  *  @retval THINP_ERANGE   beyond the end of the device
  *  @retval THINP_EINVAL   the block is locked already
- *  @retval THINP_ENOMEM   no memory, or all buffers are in use; nothing was changed
+ *  @retval THINP_ENOMEM   no memory, or all buffers are locked or held by readers, and 8 of them or more locked; nothing
+ *                         was changed
  *  @retval THINP_EIO      the device does not tell its size: nothing was changed; or a block could not be written, now to
  *                         make room or earlier: the transaction can only be aborted
  *  @retval THINP_ENOSPC   no room for a write: as above

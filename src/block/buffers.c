@@ -60,12 +60,15 @@ void tp_cache_exit(struct tp_cache *cache)
 		cache->chunks = chunk->next;
 		free_chunk(cache, chunk);
 	}
+	tp_own_exit(cache);
 	pthread_mutex_destroy(&cache->lock);
 }
 
 static void push_free(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	buffer->state = TP_BUFFER_FREE;
+	if (buffer->is_own)
+		return; /* tp_own_take() finds it */
 	buffer->next = cache->free;
 	cache->free = buffer;
 }
@@ -130,6 +133,10 @@ void tp_cache_note_no_change(struct tp_cache *cache, struct thinp_buffer *buffer
  * more than readers that are announced. */
 static void retire(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
+	if (buffer->is_own) {
+		push_free(cache, buffer); /* nobody finds it without a pin */
+		return;
+	}
 	buffer->state = TP_BUFFER_RETIRED;
 	buffer->stamp = tp_epoch_stamp(&cache->epochs);
 	buffer->next = NULL;
@@ -144,7 +151,8 @@ static void retire(struct tp_cache *cache, struct thinp_buffer *buffer)
 void tp_cache_drop_unlinked(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	tp_cache_note_no_change(cache, buffer);
-	cache->nr_linked--;
+	if (!buffer->is_own)
+		cache->nr_linked--;
 	buffer->state = TP_BUFFER_UNLINKED;
 	if (!buffer->pins)
 		retire(cache, buffer);
@@ -159,7 +167,8 @@ void tp_cache_drop_pin(struct tp_cache *cache, struct thinp_buffer *buffer)
 
 void tp_cache_unlink(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
-	tp_radix_remove(&cache->table, buffer->block);
+	if (!buffer->is_own)
+		tp_radix_remove(&cache->table, buffer->block);
 	tp_cache_drop_unlinked(cache, buffer);
 }
 

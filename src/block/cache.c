@@ -56,13 +56,13 @@ static void release(struct tp_cache *cache, struct thinp_buffer *buffer)
 }
 
 /* Takes the lock with enough spare nodes for the table; false without the lock when there is no memory for them. */
-static bool lock_with_nodes(struct tp_cache *cache, thinp_block_t block)
+static bool lock_with_nodes(struct tp_cache *cache, const struct thinp_buffer *buffer)
 {
 	for (;;) {
 		struct tp_radix_node *node;
 
 		pthread_mutex_lock(&cache->lock);
-		if (!tp_radix_nodes_missing(&cache->table, block))
+		if (buffer->is_own || !tp_radix_nodes_missing(&cache->table, buffer->block))
 			return true;
 		pthread_mutex_unlock(&cache->lock);
 
@@ -76,11 +76,28 @@ static bool lock_with_nodes(struct tp_cache *cache, thinp_block_t block)
 	}
 }
 
+struct thinp_buffer *tp_cache_look_up(struct tp_cache *cache, thinp_block_t block)
+{
+	struct thinp_buffer *buffer = tp_radix_find(&cache->table, block);
+
+	return buffer ? buffer : tp_own_find(cache, block);
+}
+
+/* Makes a buffer findable, for a block that has none. */
+static void insert(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	buffer->state = TP_BUFFER_LINKED;
+	if (buffer->is_own)
+		return; /* tp_own_find() goes by the state */
+	tp_radix_insert(&cache->table, buffer->block, buffer);
+	cache->nr_linked++;
+}
+
 /* Looks for the block. *change_count: to be compared when what was read meanwhile is to be linked. */
 static struct thinp_buffer *find_locked(struct tp_cache *cache, thinp_block_t block, uint64_t *change_count)
 {
 	*change_count = cache->change_counts[block % TP_CHANGE_COUNTS];
-	return tp_radix_find(&cache->table, block);
+	return tp_cache_look_up(cache, block);
 }
 
 /* Makes a filled buffer findable. Gives the buffer that is to be gone on with, pinned as often as asked: this one, or
@@ -92,14 +109,12 @@ static struct thinp_buffer *link_buffer(struct tp_cache *cache, struct thinp_buf
 	struct thinp_buffer *linked;
 	uint64_t count_now;
 
-	if (!lock_with_nodes(cache, buffer->block))
+	if (!lock_with_nodes(cache, buffer))
 		return NULL;
 	linked = find_locked(cache, buffer->block, &count_now);
 	if (!linked && count_now == change_count) {
 		linked = buffer;
-		linked->state = TP_BUFFER_LINKED;
-		tp_radix_insert(&cache->table, linked->block, linked);
-		cache->nr_linked++;
+		insert(cache, linked);
 	}
 	if (linked)
 		linked->pins += pins;
@@ -107,22 +122,32 @@ static struct thinp_buffer *link_buffer(struct tp_cache *cache, struct thinp_buf
 	return linked;
 }
 
+/* In the table no node may come free on the way: there might be none to insert with. */
+static void take_place(struct tp_cache *cache, struct thinp_buffer *old, struct thinp_buffer *buffer)
+{
+	if (old->is_own || buffer->is_own) {
+		tp_cache_unlink(cache, old);
+		insert(cache, buffer);
+		return;
+	}
+	tp_radix_replace(&cache->table, buffer->block, buffer);
+	tp_cache_drop_unlinked(cache, old);
+	buffer->state = TP_BUFFER_LINKED;
+	cache->nr_linked++;
+}
+
 int tp_cache_link_changed(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	struct thinp_buffer *old;
 
-	if (!lock_with_nodes(cache, buffer->block))
+	if (!lock_with_nodes(cache, buffer))
 		return THINP_ENOMEM;
-	old = tp_radix_find(&cache->table, buffer->block);
-	if (old) {
-		tp_radix_replace(&cache->table, buffer->block, buffer);
-		tp_cache_drop_unlinked(cache, old);
-	} else {
-		tp_radix_insert(&cache->table, buffer->block, buffer);
-	}
-	buffer->state = TP_BUFFER_LINKED;
+	old = tp_cache_look_up(cache, buffer->block);
+	if (old)
+		take_place(cache, old, buffer);
+	else
+		insert(cache, buffer);
 	buffer->pins++;
-	cache->nr_linked++;
 	tp_cache_note_change(cache, buffer);
 	pthread_mutex_unlock(&cache->lock);
 	return 0;
@@ -271,7 +296,7 @@ size_t tp_cache_drop_cached(struct tp_cache *cache, thinp_block_t *blocks, size_
 
 	pthread_mutex_lock(&cache->lock);
 	for (size_t i = 0; i < nr_blocks; i++)
-		if (!tp_radix_find(&cache->table, blocks[i]))
+		if (!tp_cache_look_up(cache, blocks[i]))
 			blocks[nr_left++] = blocks[i];
 	pthread_mutex_unlock(&cache->lock);
 	return nr_left;

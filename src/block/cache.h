@@ -19,6 +19,8 @@
 
 #define TP_CHANGE_COUNTS 256u
 
+#define TP_OWN_BUFFERS 8u /* of the writer; more than any operation on a tree has locked at once */
+
 /* A buffer is in exactly one of five states: free, in the hands of one thread (which fills it, and may keep it for its
  * section when it cannot be linked), linked (readers can find it), unlinked but still pinned, retired (no new reader can
  * find it, an old one may still look at it). */
@@ -50,6 +52,7 @@ struct thinp_buffer {
 	uint32_t pins;   /* who holds it across I/O or for a change */
 	uint8_t state;   /* enum tp_buffer_state */
 	bool is_private; /* not of the cache: belongs to one section */
+	bool is_own;     /* of the writer: own.c */
 	bool is_locked;  /* being changed; pinned as well */
 	bool is_dirty;   /* changed since it was written; never evicted */
 	bool is_changed; /* in this transaction: in the list of such buffers */
@@ -100,7 +103,8 @@ struct tp_cache {
 	uint32_t nr_locked; /* both are changed by the thread that changes blocks alone, which may read them so */
 	/* How often one of the blocks with this remainder became other than what a read begun before may bring. */
 	uint64_t change_counts[TP_CHANGE_COUNTS];
-	bool is_reserved; /* a change waits for a buffer */
+	struct tp_chunk *own; /* the writer's own buffers; NULL before anything is changed */
+	bool is_reserved;     /* a change waits for a buffer */
 	bool use_huge_pages;
 };
 
@@ -155,7 +159,10 @@ int tp_cache_link_changed(struct tp_cache *cache, struct thinp_buffer *buffer);
 void tp_cache_prepare(struct thinp_buffer *buffer, thinp_block_t block, const struct thinp_block_type *type,
 		      enum tp_buffer_use use);
 
-/* All of these with the lock. Unlinks a buffer and retires it, now or with the last pin. */
+/* All of these with the lock. The buffer that is linked for a block, or NULL. */
+struct thinp_buffer *tp_cache_look_up(struct tp_cache *cache, thinp_block_t block);
+
+/* Unlinks a buffer and retires it, now or with the last pin. */
 void tp_cache_unlink(struct tp_cache *cache, struct thinp_buffer *buffer);
 
 /* The same for one whose place in the table another has taken. */
@@ -175,9 +182,18 @@ void tp_cache_note_change(struct tp_cache *cache, struct thinp_buffer *buffer);
 void tp_cache_note_written(struct tp_cache *cache, struct thinp_buffer *buffer);
 void tp_cache_note_no_change(struct tp_cache *cache, struct thinp_buffer *buffer);
 
-/* For the two halves of the cache: buffers.c gives buffers, cache.c fills them. The lock is taken inside. */
+/* For the parts of the cache: buffers.c gives buffers, cache.c fills them. The lock is taken inside. */
 struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker taker); /* NULL: there is none now */
 void tp_cache_return_buffer(struct tp_cache *cache, struct thinp_buffer *buffer);       /* not linked */
+
+/* The same for the writer's own buffers; tp_own_make() gives them, once, and without the lock. */
+int tp_own_make(struct tp_cache *cache);
+void tp_own_exit(struct tp_cache *cache);
+struct thinp_buffer *tp_own_take(struct tp_cache *cache);
+
+/* With the lock: the one that is linked for a block, or NULL; unlinks all. */
+struct thinp_buffer *tp_own_find(struct tp_cache *cache, thinp_block_t block);
+void tp_own_unlink_all(struct tp_cache *cache);
 
 /* While it is set, readers do without buffers of the cache, so that those that come free are left for a change. */
 void tp_cache_reserve(struct tp_cache *cache, bool is_reserved);

@@ -19,9 +19,9 @@
 #include <string.h>
 #include <time.h>
 
-/* How long the writer gives way to readers that hold back the last buffers: about a quarter of a second. They are in
- * sections, which are short, unless the system has put them to sleep there; when it is that busy, these naps last
- * longer, too. */
+/* Sections are short, unless the system has put a reader to sleep in one: so often the writer looks again before it
+ * takes a buffer of its own. When those are pinned, too, it gives way for about a quarter of a second; where the system
+ * is that busy, these naps last longer. */
 #define NR_YIELDS   16u
 #define NR_NAPS     300u
 #define NAP_STEP_NS 10000u /* each is longer than the one before */
@@ -65,7 +65,7 @@ static struct prospect look_at(struct thinp_bm *bm, thinp_block_t block)
 	const struct thinp_buffer *buffer;
 
 	pthread_mutex_lock(&cache->lock);
-	buffer = tp_radix_find(&cache->table, block);
+	buffer = tp_cache_look_up(cache, block);
 	prospect.is_locked = buffer && buffer->is_locked;
 	prospect.is_dirty = buffer && buffer->is_dirty;
 	prospect.is_full = cache->nr_dirty >= bm->writer.max_dirty;
@@ -96,9 +96,13 @@ static void take_nap(unsigned int nr_before)
 	(void)nanosleep(&nap, NULL);
 }
 
-/* Buffers that readers hold or may still look at come free when these leave their sections; it is hopeless only when
- * all are locked. When it takes long, readers do without, or they would take what comes free. */
-static struct thinp_buffer *take_patiently(struct tp_cache *cache)
+static bool are_all_locked(const struct tp_cache *cache)
+{
+	return cache->nr_locked == (uint64_t)cache->limit + TP_OWN_BUFFERS;
+}
+
+/* One of the cache; or else one of the writer's own, which readers that stay in their sections do not hold back. */
+static struct thinp_buffer *take_one(struct tp_cache *cache)
 {
 	struct thinp_buffer *buffer = tp_cache_take_buffer(cache, TP_FOR_CHANGE);
 
@@ -106,12 +110,21 @@ static struct thinp_buffer *take_patiently(struct tp_cache *cache)
 		(void)sched_yield();
 		buffer = tp_cache_take_buffer(cache, TP_FOR_CHANGE);
 	}
-	if (buffer || cache->nr_locked == cache->limit)
-		return buffer;
+	return buffer ? buffer : tp_own_take(cache);
+}
+
+/* The writer has as many blocks locked as it has buffers of its own, or more, and readers hold all others. While it waits,
+ * readers do without, or they would take what comes free. */
+static struct thinp_buffer *take_patiently(struct tp_cache *cache)
+{
+	struct thinp_buffer *buffer = NULL;
+
+	if (are_all_locked(cache))
+		return NULL;
 	tp_cache_reserve(cache, true);
 	for (unsigned int i = 0; !buffer && i < NR_NAPS; i++) {
 		take_nap(i);
-		buffer = tp_cache_take_buffer(cache, TP_FOR_CHANGE);
+		buffer = take_one(cache);
 	}
 	tp_cache_reserve(cache, false);
 	return buffer;
@@ -123,13 +136,15 @@ static int take_buffer(struct thinp_bm *bm, struct thinp_buffer **buffer)
 {
 	int r;
 
-	*buffer = tp_cache_take_buffer(&bm->cache, TP_FOR_CHANGE);
+	*buffer = take_one(&bm->cache);
 	if (*buffer)
 		return 0;
 	r = tp_writer_make_room(&bm->writer);
 	if (r)
 		return r;
-	*buffer = take_patiently(&bm->cache);
+	*buffer = take_one(&bm->cache);
+	if (!*buffer)
+		*buffer = take_patiently(&bm->cache);
 	if (!*buffer)
 		return tp_fail(THINP_ENOMEM, THINP_NO_BLOCK, "all buffers of the block cache are in use");
 	return 0;
@@ -217,7 +232,7 @@ void thinp_bm_forget(struct thinp_bm *bm, thinp_block_t block)
 	struct thinp_buffer *buffer;
 
 	pthread_mutex_lock(&bm->cache.lock);
-	buffer = tp_radix_find(&bm->cache.table, block);
+	buffer = tp_cache_look_up(&bm->cache, block);
 	if (buffer)
 		tp_cache_unlink(&bm->cache, buffer);
 	tp_cache_note_outdated(&bm->cache, block);
@@ -237,6 +252,7 @@ static void end_transaction(struct thinp_bm *bm)
 	pthread_mutex_lock(&bm->cache.lock);
 	while (bm->cache.changed)
 		tp_cache_note_no_change(&bm->cache, bm->cache.changed);
+	tp_own_unlink_all(&bm->cache);
 	pthread_mutex_unlock(&bm->cache.lock);
 }
 
@@ -264,6 +280,8 @@ static bool abort_some(struct tp_cache *cache)
 	for (unsigned int i = 0; cache->changed && i < NR_ABORTED_AT_ONCE; i++)
 		tp_cache_unlink(cache, cache->changed);
 	is_done = !cache->changed;
+	if (is_done)
+		tp_own_unlink_all(cache);
 	pthread_mutex_unlock(&cache->lock);
 	return is_done;
 }

@@ -71,8 +71,10 @@ static int take_fixed(struct tp_writer *writer)
 	if (!stage)
 		return THINP_ENOMEM;
 	writer->ops = tp_alloc_zeroed(allocator, most_ops(writer), sizeof(*writer->ops));
-	if (!writer->ops) {
+	if (!writer->ops || tp_own_make(writer->cache)) {
+		tp_free(allocator, writer->ops, most_ops(writer) * sizeof(*writer->ops));
 		tp_free(allocator, stage, stage_bytes(writer));
+		writer->ops = NULL;
 		return THINP_ENOMEM;
 	}
 	writer->stage = stage;

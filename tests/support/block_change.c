@@ -5,6 +5,7 @@
 #include "support/block_change.h"
 
 #include "base/bytes.h"
+#include "block/cache.h"
 #include "format/kind.h"
 
 #include <setjmp.h>
@@ -113,13 +114,14 @@ bool block_change_is_on_device(struct block_fixture *f, thinp_block_t block, uin
 void block_change_expect_at_rest(struct block_fixture *f)
 {
 	struct thinp_bm_stats stats = block_fixture_stats(f);
-	struct thinp_buffer **buffers = calloc(stats.blocks_limit, sizeof(struct thinp_buffer *));
+	size_t nr = stats.blocks_limit + TP_OWN_BUFFERS;
+	struct thinp_buffer **buffers = calloc(nr, sizeof(struct thinp_buffer *));
 	void *data;
 
 	assert_non_null(buffers);
-	for (uint64_t i = 0; i < stats.blocks_limit; i++)
+	for (size_t i = 0; i < nr; i++)
 		assert_int_equal(thinp_bm_write_lock_zero(f->bm, i, thinp_block_type_bitmap(), &buffers[i], &data), 0);
-	for (uint64_t i = 0; i < stats.blocks_limit; i++)
+	for (size_t i = 0; i < nr; i++)
 		thinp_bm_unlock(f->bm, buffers[i]);
 	thinp_bm_abort(f->bm);
 	free(buffers);

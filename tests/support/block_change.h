@@ -32,7 +32,7 @@ bool block_change_reads(struct block_fixture *f, thinp_block_t block, uint64_t v
 /* Does the device have it, with checksum and address in place? */
 bool block_change_is_on_device(struct block_fixture *f, thinp_block_t block, uint64_t version);
 
-/* Everything at rest: each buffer of the cache can be locked by one thread. LOCKCHECK of the defect history. */
+/* Everything at rest: each buffer of the cache, and the writer's own, can be locked by one thread. LOCKCHECK of the defect history. */
 void block_change_expect_at_rest(struct block_fixture *f);
 
 #endif

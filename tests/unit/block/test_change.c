@@ -2,7 +2,6 @@
 /*
  * unit/block/test_change.c - locking, changing, forgetting and aborting blocks, whatever the size of the cache.
  */
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -213,7 +212,7 @@ static void a_transaction_may_be_larger_than_the_cache(void **state)
 	}
 }
 
-/* The buffers, as many staged for writing, one record; tables come to less than another 40 KiB. */
+/* The buffers, as many staged for writing, one record, the writer's own; tables come to less than another 40 KiB. */
 static void the_limit_on_memory_holds_with_dirty_blocks(void **state)
 {
 	(void)state;
@@ -226,7 +225,7 @@ static void the_limit_on_memory_holds_with_dirty_blocks(void **state)
 			thinp_bm_abort(f->bm);
 		}
 		assert_true(f->alloc.peak_bytes <
-			    (2 * (size_t)small_caches[i] + 1) * THINP_BLOCK_SIZE + (size_t)40 * 1024);
+			    (2 * (size_t)small_caches[i] + 1 + TP_OWN_BUFFERS) * THINP_BLOCK_SIZE + (size_t)40 * 1024);
 		block_fixture_free(f);
 	}
 }
@@ -256,19 +255,20 @@ static void BM_02_as_many_blocks_may_be_locked_as_there_are_buffers(void **state
 	(void)state;
 	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
 		struct block_fixture *f = block_fixture_new(NR_BLOCKS, caches[i]);
-		struct thinp_buffer *buffers[200];
+		struct thinp_buffer *buffers[200 + TP_OWN_BUFFERS];
+		uint32_t nr = caches[i] + TP_OWN_BUFFERS;
 
-		for (uint32_t n = 0; n < caches[i]; n++)
+		for (uint32_t n = 0; n < nr; n++)
 			buffers[n] = block_change_lock(f, 1 + n, 1);
 		assert_int_equal(block_change_new(f, 300, 1), THINP_ENOMEM);
 		assert_int_equal(block_change_again(f, 300, 0, 1), THINP_ENOMEM);
 		assert_int_equal(block_device_nr_changes(&f->device), 0);
 		block_fixture_read_range(f, 400, 410); /* readers do without */
-		for (uint32_t n = 0; n < caches[i]; n++)
+		for (uint32_t n = 0; n < nr; n++)
 			thinp_bm_unlock(f->bm, buffers[n]);
-		assert_int_equal(block_fixture_stats(f).blocks_dirty, caches[i]);
+		assert_int_equal(block_fixture_stats(f).blocks_dirty, nr);
 		assert_int_equal(block_change_commit(f, 1), 0);
-		for (uint32_t n = 0; n < caches[i]; n++)
+		for (uint32_t n = 0; n < nr; n++)
 			assert_true(block_change_is_on_device(f, 1 + n, 1));
 		block_change_expect_at_rest(f);
 		block_fixture_free(f);
@@ -306,118 +306,6 @@ static void a_dirty_block_is_locked_again_without_making_room(void **state)
 	assert_int_equal(block_fixture_stats(f).written_early, 4);
 	assert_int_equal(block_fixture_stats(f).blocks_dirty, 1);
 	block_fixture_free(f);
-}
-
-/* --- readers hold buffers --- */
-
-static void buffers_that_readers_hold_are_no_memory_for_changes(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < NR_SMALL_CACHES; i++) {
-		struct block_fixture *f = block_fixture_new(NR_BLOCKS, small_caches[i]);
-		struct thinp_read_section sections[16];
-
-		for (uint32_t n = 0; n < small_caches[i]; n++) {
-			thinp_read_begin(f->reader, &sections[n]);
-			block_fixture_get(f, &sections[n], 100 + n);
-		}
-		assert_int_equal(block_change_new(f, 7, 1), THINP_ENOMEM);
-		thinp_read_end(&sections[0]);
-		assert_int_equal(block_change_new(f, 7, 1), small_caches[i] > 1 ? THINP_ENOMEM : 0);
-		for (uint32_t n = 1; n < small_caches[i]; n++)
-			thinp_read_end(&sections[n]);
-		assert_int_equal(block_change_new(f, 7, 1), 0);
-		block_change_expect_at_rest(f);
-		block_fixture_free(f);
-	}
-}
-
-/* A reader without a slot has nothing but its pin, whatever becomes of the block. */
-static void what_a_reader_has_stays_when_the_block_is_used_anew(void **state)
-{
-	(void)state;
-	for (int ending = 0; ending < 4; ending++) {
-		struct block_fixture *f = block_fixture_new(NR_BLOCKS, 16);
-		struct thinp_read_section others[BLOCK_FIXTURE_SLOTS];
-		struct thinp_read_section pinned;
-		uint8_t before[THINP_BLOCK_SIZE];
-		const void *data;
-
-		memcpy(before, f->device.blocks + (size_t)7 * THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-		block_fixture_take_slots(f, others);
-		thinp_read_begin(f->reader, &pinned);
-		assert_int_equal(thinp_read_block(&pinned, 7, thinp_block_type_bitmap(), &data), 0);
-		assert_int_equal(block_change_new(f, 7, 1), 0);
-		block_fixture_give_slots(others);
-		if (ending == 0)
-			assert_int_equal(block_change_commit(f, 1), 0);
-		else if (ending == 1)
-			thinp_bm_abort(f->bm);
-		else if (ending == 2)
-			thinp_bm_forget(f->bm, 7);
-		block_change_range(f, 20, 100, 1); /* every buffer that can be had is used */
-		assert_memory_equal(data, before, THINP_BLOCK_SIZE);
-		thinp_read_end(&pinned);
-		block_change_expect_at_rest(f);
-		block_fixture_free(f);
-	}
-}
-
-/* One with a slot keeps what it has found without a pin, too. */
-static void what_a_reader_has_found_stays_until_its_section_ends(void **state)
-{
-	struct block_fixture *f = block_fixture_new(NR_BLOCKS, 16);
-	struct thinp_read_section section;
-	uint8_t before[THINP_BLOCK_SIZE];
-	const void *data;
-
-	(void)state;
-	memcpy(before, f->device.blocks + (size_t)7 * THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-	block_fixture_read_range(f, 7, 8);
-	thinp_read_begin(f->reader, &section);
-	data = thinp_read_peek(&section, 7, thinp_block_type_bitmap());
-	assert_non_null(data);
-	block_change_range(f, 7, 20, 1); /* as many as there are free buffers */
-	assert_memory_equal(data, before, THINP_BLOCK_SIZE);
-	thinp_read_end(&section);
-	block_change_expect_at_rest(f);
-	block_fixture_free(f);
-}
-
-struct visitor {
-	struct block_fixture *f;
-	pthread_barrier_t barrier;
-};
-
-static void *visit(void *arg)
-{
-	struct visitor *visitor = arg;
-	struct thinp_read_section section;
-
-	thinp_read_begin(visitor->f->reader, &section);
-	block_fixture_get(visitor->f, &section, 100);
-	pthread_barrier_wait(&visitor->barrier);
-	thinp_read_end(&section);
-	return NULL;
-}
-
-static void a_change_waits_a_little_for_readers_to_leave(void **state)
-{
-	struct visitor visitor = {.f = block_fixture_new(NR_BLOCKS, 2)};
-	pthread_t thread;
-
-	(void)state;
-	assert_int_equal(pthread_barrier_init(&visitor.barrier, NULL, 2), 0);
-	for (int round = 0; round < 20; round++) {
-		block_fixture_read_range(visitor.f, 100, 102);
-		assert_int_equal(pthread_create(&thread, NULL, visit, &visitor), 0);
-		pthread_barrier_wait(&visitor.barrier);
-		block_change_range(visitor.f, 1, 20, 1);
-		assert_int_equal(pthread_join(thread, NULL), 0);
-		thinp_bm_abort(visitor.f->bm);
-	}
-	pthread_barrier_destroy(&visitor.barrier);
-	block_fixture_free(visitor.f);
 }
 
 /* --- forget and abort --- */
@@ -554,10 +442,6 @@ int main(void)
 		cmocka_unit_test(BM_02_as_many_blocks_may_be_locked_as_there_are_buffers),
 		cmocka_unit_test(a_locked_block_is_not_written_to_make_room),
 		cmocka_unit_test(a_dirty_block_is_locked_again_without_making_room),
-		cmocka_unit_test(buffers_that_readers_hold_are_no_memory_for_changes),
-		cmocka_unit_test(what_a_reader_has_stays_when_the_block_is_used_anew),
-		cmocka_unit_test(what_a_reader_has_found_stays_until_its_section_ends),
-		cmocka_unit_test(a_change_waits_a_little_for_readers_to_leave),
 		cmocka_unit_test(a_forgotten_block_is_not_written),
 		cmocka_unit_test(TM_11_an_abort_leaves_nothing_of_it_in_the_cache),
 		cmocka_unit_test(what_was_committed_stays_when_the_next_transaction_aborts),
