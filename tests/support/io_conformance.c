@@ -616,6 +616,8 @@ struct worker {
 	unsigned int number; /* its region begins at block number * REGION; region 0 is read by all */
 	unsigned int rounds;
 	const char *complaint;
+	/* NULL, or what is wrong. The memory is for REGION operations and a flush, and for REGION blocks. */
+	const char *(*work_round)(struct worker *w, uint64_t generation, struct thinp_io_op *ops, uint8_t *blocks);
 	pthread_t thread;
 };
 
@@ -660,20 +662,20 @@ static void *work(void *arg)
 	if (!ops || !blocks)
 		w->complaint = "no memory for the test";
 	for (uint64_t i = 1; i <= w->rounds && !w->complaint; i++)
-		w->complaint = work_round(w, i, ops, blocks);
+		w->complaint = w->work_round(w, i, ops, blocks);
 	free(blocks);
 	free(ops);
 	return NULL;
 }
 
-static void threads_may_share_a_device(void **state)
+static void let_work(const struct fixture *f, const struct worker *all)
 {
-	struct fixture *f = *state;
 	struct worker workers[NR_THREADS];
 
-	io_write_pattern(f->io, 0, REGION, 1);
 	for (unsigned int i = 0; i < NR_THREADS; i++) {
-		workers[i] = (struct worker){.io = f->io, .number = i + 1, .rounds = f->device->is_slow ? 3 : 12};
+		workers[i] = *all;
+		workers[i].io = f->io;
+		workers[i].number = i + 1;
 		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
 	}
 	for (unsigned int i = 0; i < NR_THREADS; i++)
@@ -681,6 +683,46 @@ static void threads_may_share_a_device(void **state)
 	for (unsigned int i = 0; i < NR_THREADS; i++)
 		if (workers[i].complaint)
 			fail_msg("thread %u: %s", i, workers[i].complaint);
+}
+
+static void threads_may_share_a_device(void **state)
+{
+	struct fixture *f = *state;
+	const struct worker all = {.work_round = work_round, .rounds = f->device->is_slow ? 3 : 12};
+
+	io_write_pattern(f->io, 0, REGION, 1);
+	let_work(f, &all);
+}
+
+/* Runs of one to three blocks with gaps of one to three, another choice for each thread and round. */
+static const char *read_gapped(struct worker *w, uint64_t generation, struct thinp_io_op *ops, uint8_t *blocks)
+{
+	thinp_block_t block = w->number;
+	size_t nr_ops = 0;
+	uint64_t nr_read = 0;
+
+	for (uint64_t length = 1; nr_read + length <= REGION && block + length < SIZE; nr_ops++) {
+		ops[nr_ops] = io_op(THINP_IO_READ, block, length, blocks + nr_read * THINP_BLOCK_SIZE);
+		nr_read += length;
+		block += length + 1 + (nr_ops + generation) % 3;
+		length = 1 + (nr_ops + w->number) % 3;
+	}
+	memset(blocks, 0, (size_t)REGION * THINP_BLOCK_SIZE);
+	if (thinp_io_batch(w->io, ops, nr_ops))
+		return "a read failed";
+	for (size_t i = 0; i < nr_ops; i++)
+		if (!is_pattern(ops[i].buffer, ops[i].block, ops[i].nr_blocks, 1))
+			return "a wanted block has other bytes";
+	return NULL;
+}
+
+static void BM_08_threads_that_read_with_gaps_have_their_own_bytes(void **state)
+{
+	struct fixture *f = *state;
+	const struct worker all = {.work_round = read_gapped, .rounds = f->device->is_slow ? 3 : 12};
+
+	io_write_pattern(f->io, 0, SIZE, 1);
+	let_work(f, &all);
 }
 
 static void closing_nothing_is_allowed(void **state)
@@ -720,6 +762,7 @@ int io_conformance_run(const struct io_conformance *device)
 		CASE(blocks_that_were_cut_off_come_back_as_zeros),
 		CASE(a_size_beyond_the_limit_is_refused),
 		CASE(threads_may_share_a_device),
+		CASE(BM_08_threads_that_read_with_gaps_have_their_own_bytes),
 		CASE(closing_nothing_is_allowed),
 	};
 	size_t nr_tests = sizeof(tests) / sizeof(tests[0]);

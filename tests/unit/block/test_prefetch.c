@@ -3,6 +3,7 @@
  * unit/block/test_prefetch.c - blocks fetched ahead: how they are asked for, how many, and what becomes of failures.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -350,6 +351,50 @@ static void a_section_of_the_same_thread_is_no_deadlock(void **state)
 	block_fixture_free(f);
 }
 
+/* --- BM-08 --- */
+
+enum { NR_GAPPED = 31 };
+
+struct gapped {
+	struct block_fixture *f;
+	thinp_block_t blocks[NR_GAPPED];
+	pthread_t thread;
+};
+
+static void *prefetch_gapped(void *arg)
+{
+	struct gapped *gapped = arg;
+
+	prefetch(gapped->f, gapped->blocks, NR_GAPPED);
+	return NULL;
+}
+
+/* Every second block, by three threads, two of them the same ones; all are stopped at their last. */
+static void BM_08_prefetches_with_gaps_share_no_destination(void **state)
+{
+	struct block_fixture *f = *state;
+	struct gapped gapped[3];
+
+	block_device_shut_gates(&f->device, 60, 61);
+	for (unsigned int i = 0; i < 3; i++) {
+		gapped[i].f = f;
+		for (unsigned int k = 0; k < NR_GAPPED; k++)
+			gapped[i].blocks[k] = 2 * k + i % 2;
+		assert_int_equal(pthread_create(&gapped[i].thread, NULL, prefetch_gapped, &gapped[i]), 0);
+		block_device_wait_stopped(&f->device, i + 1);
+	}
+	assert_int_equal(f->device.nr_reads, 3 * NR_GAPPED);
+	for (size_t i = 0; i < 3 * NR_GAPPED; i++)
+		for (size_t k = 0; k < i; k++)
+			assert_ptr_not_equal(f->device.log_buffer[i], f->device.log_buffer[k]);
+	block_device_open_gate(&f->device);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(pthread_join(gapped[i].thread, NULL), 0);
+	assert_int_equal(nr_cached(f, 0, 62), 62);
+	block_fixture_read_range(f, 0, 62); /* every byte is verified */
+	assert_int_equal(f->device.nr_reads, 3 * NR_GAPPED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -374,6 +419,7 @@ int main(void)
 		TEST(when_nothing_can_be_read_nothing_is_kept),
 		cmocka_unit_test(with_every_buffer_held_nothing_is_fetched),
 		cmocka_unit_test(a_section_of_the_same_thread_is_no_deadlock),
+		TEST(BM_08_prefetches_with_gaps_share_no_destination),
 	};
 
 	return cmocka_run_group_tests_name("block/prefetch", tests, NULL, NULL);
