@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "format/array_block.h"
 #include "format/node.h"
+#include "format/store.h"
 #include "format/thin.h"
 
 #include <inttypes.h>
@@ -111,6 +112,8 @@ static const char *name_of_xor(uint32_t csum_xor)
 		return "cache superblock";
 	case TP_CSUM_XOR_ERA_SUPERBLOCK:
 		return "era superblock";
+	case TP_CSUM_XOR_STORE_SUPERBLOCK:
+		return tp_store_superblock_type()->name;
 	default:
 		return NULL;
 	}

@@ -18,6 +18,7 @@
 #define TP_CSUM_XOR_ARRAY            595846735u
 #define TP_CSUM_XOR_CACHE_SUPERBLOCK 9031977u
 #define TP_CSUM_XOR_ERA_SUPERBLOCK   146538381u
+#define TP_CSUM_XOR_STORE_SUPERBLOCK 1869771892u /* of a store file of our own; known to no kernel */
 
 /* The raw register over the block but for the checksum itself, before the XOR. */
 uint32_t tp_block_crc(const void *data);

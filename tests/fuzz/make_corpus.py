@@ -10,7 +10,7 @@ import struct
 
 BLOCK_SIZE = 4096
 SUPERBLOCK, NODE, INDEX, BITMAP, ARRAY = 160774, 121107, 160478, 240779, 595846735
-CACHE_SUPERBLOCK, ERA_SUPERBLOCK = 9031977, 146538381
+CACHE_SUPERBLOCK, ERA_SUPERBLOCK, STORE_SUPERBLOCK = 9031977, 146538381, 1869771892
 INTERNAL, LEAF = 1, 2
 U32, U64 = 2**32 - 1, 2**64 - 1
 
@@ -85,7 +85,7 @@ def sm_root(nr_blocks=1024, nr_allocated=150, bitmap_root=34, ref_count_root=5, 
 def of_any_block(body, csum_xor):
     """What can be wrong with a block of any kind before its own rules come into play."""
     others = {"superblock": SUPERBLOCK, "node": NODE, "index": INDEX, "bitmap": BITMAP, "array-block": ARRAY,
-              "cache-superblock": CACHE_SUPERBLOCK, "era-superblock": ERA_SUPERBLOCK}
+              "cache-superblock": CACHE_SUPERBLOCK, "era-superblock": ERA_SUPERBLOCK, "store-superblock": STORE_SUPERBLOCK}
     inputs = {f"refused-holds-{name}": sealed(body, other) for name, other in others.items() if other != csum_xor}
     inputs["refused-checksum"] = b"\xef\xbe\xad\xde" + body
     inputs["refused-zeros"] = b""
@@ -122,6 +122,31 @@ def superblocks():
     }
     bodies |= {f"refused-{name}-range": superblock(**{field: 1024}) for name, field in roots.items()}
     return sealed_all(bodies, SUPERBLOCK) | of_any_block(superblock(), SUPERBLOCK)
+
+
+def store_superblock(block=0, magic=0x0065726f74736874, block_size=8, commit=6, metadata=(1024, 11, 35, 2),
+                     data_map=(500, 3, 36, 37), roots=(40, 0, 1023, 40)):
+    maps = struct.pack("<4Q", *metadata) + bytes(32) + struct.pack("<4Q", *data_map)
+    return (struct.pack("<IQ16xQIIQ3I4x", 0, block, magic, 1, block_size, commit, 0, 0, 0) + maps.ljust(184, b"\0") +
+            struct.pack("<4Q", *roots))
+
+
+def store_superblocks():
+    return sealed_all({
+        "sound": store_superblock(),
+        "sound-no-maps": store_superblock(data_map=(0,) * 4, roots=(0,) * 4),
+        "refused-magic": store_superblock(magic=27022010),
+        "refused-block-size": store_superblock(block_size=16),
+        "refused-commit-0": store_superblock(commit=0),
+        "refused-other-slot": store_superblock(commit=7),
+        "refused-metadata-size": store_superblock(metadata=(4161601, 11, 35, 2)),
+        "refused-data-size": store_superblock(data_map=(2**40 + 1, 3, 36, 37)),
+        "refused-index-in-slot": store_superblock(metadata=(1024, 11, 1, 2)),
+        "refused-overflow-in-slot": store_superblock(data_map=(500, 3, 36, 1)),
+        "refused-root-in-slot": store_superblock(roots=(1, 0, 0, 0)),
+        "refused-root-range": store_superblock(roots=(1024, 0, 0, 0)),
+        "refused-maps-share": store_superblock(data_map=(500, 3, 35, 37)),
+    }, STORE_SUPERBLOCK) | of_any_block(store_superblock(), STORE_SUPERBLOCK)
 
 
 def nodes():
@@ -244,7 +269,7 @@ def mappings():
 
 
 CORPORA = {
-    "superblock": superblocks, "node": nodes, "index": indexes, "bitmap": bitmaps, "array_block": array_blocks,
+    "superblock": superblocks, "store_superblock": store_superblocks, "node": nodes, "index": indexes, "bitmap": bitmaps, "array_block": array_blocks,
     "sm_root": sm_roots, "details": details, "mapping": mappings,
 }
 
