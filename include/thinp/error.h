@@ -35,6 +35,10 @@ enum thinp_err {
 	THINP_EUNFORMATTED = -10014, /**< block 0 is all zero: there has never been a pool here */
 	THINP_EFORKED = -10015,      /**< the handle was opened by the parent of this process */
 	THINP_EUNKNOWN = -10016,     /**< a commit failed in its last step: only opening again tells if it counts */
+	THINP_EREFCOUNT =
+		-10017, /**< a reference count would leave its range, or a queue lost or reordered operations */
+	THINP_EMUSTABORT = -10018, /**< a change failed half way: the transaction can only be aborted */
+	THINP_ESTALE = -10019,     /**< what it shows has changed since */
 };
 
 /** What is known of the last failure on this thread. */

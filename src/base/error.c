@@ -41,6 +41,9 @@ static const struct err_entry entries[] = {
 	{THINP_EUNFORMATTED, ENODATA, "THINP_EUNFORMATTED", "not formatted: block 0 is all zero"},
 	{THINP_EFORKED, EPERM, "THINP_EFORKED", "the handle belongs to the parent process"},
 	{THINP_EUNKNOWN, EIO, "THINP_EUNKNOWN", "nobody knows which commit the device holds"},
+	{THINP_EREFCOUNT, EILSEQ, "THINP_EREFCOUNT", "a reference count is wrong"},
+	{THINP_EMUSTABORT, ECANCELED, "THINP_EMUSTABORT", "the transaction can only be aborted"},
+	{THINP_ESTALE, ESTALE, "THINP_ESTALE", "what it shows has changed since"},
 };
 
 /* Further errnos that have a code of ours; looked at first. */
@@ -48,9 +51,9 @@ static const struct {
 	int os_errno;
 	int code;
 } synonyms[] = {
-	{EAGAIN, THINP_EBUSY},       {EDQUOT, THINP_ENOSPC},  {EFBIG, THINP_ENOSPC},
-	{ENOTDIR, THINP_ENOENT},     {ENXIO, THINP_ENOENT},   {ENODEV, THINP_ENOENT},
-	{EOPNOTSUPP, THINP_ENOTSUP}, {ENOSYS, THINP_ENOTSUP}, {EPERM, THINP_EACCES},
+	{EAGAIN, THINP_EBUSY}, {EDQUOT, THINP_ENOSPC}, {EFBIG, THINP_ENOSPC},       {ENOTDIR, THINP_ENOENT},
+	{ENXIO, THINP_ENOENT}, {ENODEV, THINP_ENOENT}, {EOPNOTSUPP, THINP_ENOTSUP}, {ENOSYS, THINP_ENOTSUP},
+	{EPERM, THINP_EACCES}, {ESTALE, THINP_EIO},
 };
 
 #define NR_OF(array) (sizeof(array) / sizeof((array)[0]))
