@@ -11,6 +11,13 @@ if(NOT THINP_UTHASH_INCLUDE_DIR)
   message(FATAL_ERROR "utlist.h of uthash was not found: install uthash-dev (Debian), uthash-devel (Fedora) or uthash")
 endif()
 
+# So is the tree of libbsd.
+find_path(THINP_BSD_INCLUDE_DIR bsd/sys/tree.h)
+mark_as_advanced(THINP_BSD_INCLUDE_DIR)
+if(NOT THINP_BSD_INCLUDE_DIR)
+  message(FATAL_ERROR "bsd/sys/tree.h of libbsd was not found: install libbsd-dev (Debian, Alpine) or libbsd-devel (Fedora)")
+endif()
+
 pkg_check_modules(THINP_ISAL QUIET IMPORTED_TARGET libisal)
 option(THINP_WITH_ISAL "Compute CRC-32C with ISA-L" ${THINP_ISAL_FOUND})
 if(THINP_WITH_ISAL AND NOT THINP_ISAL_FOUND)

@@ -14,6 +14,7 @@ cmd:cmake           cmake
 cmd:ninja           ninja-build
 cmd:pkg-config      pkg-config
 file:utlist.h       uthash-dev
+file:bsd/sys/tree.h libbsd-dev
 pkg:jansson         libjansson-dev
 pkg:libisal         libisal-dev
 pkg:liburing        liburing-dev'
