@@ -53,7 +53,8 @@ struct thinp_buffer {
 	uint8_t state;   /* enum tp_buffer_state */
 	bool is_private; /* not of the cache: belongs to one section */
 	bool is_own;     /* of the writer: own.c */
-	bool is_locked;  /* being changed; pinned as well */
+	bool is_locked;  /* being changed; pinned as well, unless is_light */
+	bool is_light;   /* locked without the cache's lock and without a pin: it is dirty, so it stays where it is */
 	bool is_dirty;   /* changed since it was written; never evicted */
 	bool is_changed; /* in this transaction: in the list of such buffers */
 };

@@ -6,7 +6,8 @@
  * and the cache's own state is under its lock.
  *
  * Invariants
- *   1. A locked block is linked, pinned, dirty and on the list of changed ones, until it is unlocked or forgotten.
+ *   1. A locked block is linked, pinned, dirty and on the list of changed ones, until it is unlocked or forgotten. One that
+ *      was locked by tp_bm_relock() gets its pin when it is forgotten.
  *   2. A call that fails has changed nothing, but that dirty blocks may have gone to the device.
  *   3. Nothing is written, and no lock given, once a failure is remembered.
  */
@@ -49,6 +50,11 @@ static int begin(struct thinp_bm *bm, thinp_block_t block)
 		return tp_fail(THINP_EROFS, block, "the device is read-only");
 	r = tp_writer_status(&bm->writer);
 	return r ? r : tp_writer_make_ready(&bm->writer);
+}
+
+int tp_bm_may_change(struct thinp_bm *bm)
+{
+	return begin(bm, THINP_NO_BLOCK);
 }
 
 /* What the cache knows of a block. */
@@ -151,7 +157,13 @@ static int take_buffer(struct thinp_bm *bm, struct thinp_buffer **buffer)
 }
 
 int thinp_bm_write_lock_zero(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
-			     struct thinp_buffer **out, void **data)
+			     struct thinp_buffer **buffer, void **data)
+{
+	return tp_bm_write_lock_filled(bm, block, type, NULL, buffer, data);
+}
+
+int tp_bm_write_lock_filled(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+			    const void *content, struct thinp_buffer **out, void **data)
 {
 	struct thinp_buffer *buffer;
 	int r = begin_change(bm, block);
@@ -160,7 +172,10 @@ int thinp_bm_write_lock_zero(struct thinp_bm *bm, thinp_block_t block, const str
 		r = take_buffer(bm, &buffer);
 	if (r)
 		return r;
-	memset(buffer->data, 0, THINP_BLOCK_SIZE);
+	if (content)
+		memcpy(buffer->data, content, THINP_BLOCK_SIZE);
+	else
+		memset(buffer->data, 0, THINP_BLOCK_SIZE);
 	tp_cache_prepare(buffer, block, type, TP_USED);
 	r = tp_cache_link_changed(&bm->cache, buffer);
 	if (r) {
@@ -222,9 +237,24 @@ void thinp_bm_unlock(struct thinp_bm *bm, struct thinp_buffer *buffer)
 {
 	if (!buffer)
 		return;
+	if (buffer->is_light) {
+		buffer->is_locked = buffer->is_light = false;
+		bm->cache.nr_locked--;
+		return;
+	}
 	pthread_mutex_lock(&bm->cache.lock);
 	tp_cache_unlock(&bm->cache, buffer);
 	pthread_mutex_unlock(&bm->cache.lock);
+}
+
+/* From now on only a pin keeps the buffer while it is locked. With the lock of the cache. */
+static void unlink_changed(struct tp_cache *cache, struct thinp_buffer *buffer)
+{
+	if (buffer->is_light) {
+		buffer->is_light = false;
+		buffer->pins++;
+	}
+	tp_cache_unlink(cache, buffer);
 }
 
 void thinp_bm_forget(struct thinp_bm *bm, thinp_block_t block)
@@ -234,7 +264,7 @@ void thinp_bm_forget(struct thinp_bm *bm, thinp_block_t block)
 	pthread_mutex_lock(&bm->cache.lock);
 	buffer = tp_cache_look_up(&bm->cache, block);
 	if (buffer)
-		tp_cache_unlink(&bm->cache, buffer);
+		unlink_changed(&bm->cache, buffer);
 	tp_cache_note_outdated(&bm->cache, block);
 	pthread_mutex_unlock(&bm->cache.lock);
 }
@@ -278,7 +308,7 @@ static bool abort_some(struct tp_cache *cache)
 
 	pthread_mutex_lock(&cache->lock);
 	for (unsigned int i = 0; cache->changed && i < NR_ABORTED_AT_ONCE; i++)
-		tp_cache_unlink(cache, cache->changed);
+		unlink_changed(cache, cache->changed);
 	is_done = !cache->changed;
 	if (is_done)
 		tp_own_unlink_all(cache);

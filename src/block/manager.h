@@ -20,6 +20,39 @@ struct thinp_reader {
 	uint64_t nr_blocks;
 };
 
+/* May blocks be changed? Fails as the locks do, and takes the memory for writing while failing is still harmless. */
+int tp_bm_may_change(struct thinp_bm *bm);
+
+/* Has something happened, a write that failed or a commit that nobody knows the end of, after which only an abort helps? */
+static inline bool tp_bm_has_failed(const struct thinp_bm *bm)
+{
+	return bm->writer.failure;
+}
+
+/* As thinp_bm_write_lock_zero(), with this content; NULL: zeros. */
+int tp_bm_write_lock_filled(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
+			    const void *content, struct thinp_buffer **buffer, void **data);
+
+/* Locks a buffer that was locked for the same block before, unless that takes more than looking at it: false. No lock of
+ * the cache is needed, for dirty buffers belong to the thread that changes blocks, and others leave them where they are. */
+static inline bool tp_bm_relock(struct thinp_bm *bm, struct thinp_buffer *buffer, thinp_block_t block,
+				const struct thinp_block_type *type)
+{
+	if (!buffer->is_dirty || buffer->is_locked || buffer->block != block || bm->writer.failure ||
+	    atomic_load_explicit(&buffer->type, memory_order_relaxed) != type)
+		return false;
+	buffer->is_locked = buffer->is_light = true;
+	bm->cache.nr_locked++;
+	return true;
+}
+
+/* A block as readers get it, but pinned: it stays until tp_cache_unpin(). Outside of a section. */
+int tp_reader_pin(struct thinp_reader *reader, thinp_block_t block, const struct thinp_block_type *type,
+		  struct thinp_buffer **buffer);
+
+/* Lets the reader see as much as the device has now. Nobody may be using it. When the device does not tell, all stays. */
+void tp_reader_follow_device(struct thinp_reader *reader);
+
 /* The allocator of the block manager, for objects that live as long as the reader. */
 static inline const struct thinp_allocator *tp_reader_allocator(const struct thinp_reader *reader)
 {

@@ -41,6 +41,15 @@ uint64_t thinp_reader_nr_blocks(const struct thinp_reader *reader)
 	return reader->nr_blocks;
 }
 
+void tp_reader_follow_device(struct thinp_reader *reader)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+
+	thinp_error_last(&before);
+	if (thinp_io_size(reader->bm->cache.io, &reader->nr_blocks))
+		tp_error_restore(&before);
+}
+
 void thinp_read_begin(struct thinp_reader *reader, struct thinp_read_section *section)
 {
 	section->reader = reader;
@@ -89,22 +98,57 @@ const void *thinp_read_peek(struct thinp_read_section *section, thinp_block_t bl
 	return buffer->data;
 }
 
+static int check_range(const struct thinp_reader *reader, thinp_block_t block, const struct thinp_block_type *type)
+{
+	if (block < reader->nr_blocks)
+		return 0;
+	return tp_fail(THINP_ECORRUPT, block, "%s beyond the end of the metadata, %" PRIu64 " blocks", type->name,
+		       reader->nr_blocks);
+}
+
+/* Memory for the cache may have been missing: that has become nobody's failure. */
+static int fetch_pinned(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
+			struct thinp_buffer **buffer)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+	int r;
+
+	thinp_error_last(&before);
+	r = tp_cache_fetch(cache, block, type, NULL, buffer);
+	if (!r)
+		tp_error_restore(&before);
+	return r;
+}
+
+int tp_reader_pin(struct thinp_reader *reader, thinp_block_t block, const struct thinp_block_type *type,
+		  struct thinp_buffer **out)
+{
+	struct tp_cache *cache = &reader->bm->cache;
+	struct thinp_buffer *buffer;
+	int r = check_range(reader, block, type);
+
+	if (!r)
+		r = tp_cache_pin(cache, block, type, &buffer);
+	if (!r && !buffer)
+		r = fetch_pinned(cache, block, type, &buffer);
+	if (!r)
+		*out = buffer;
+	return r;
+}
+
 static int fetch(struct thinp_read_section *section, thinp_block_t block, const struct thinp_block_type *type,
 		 const void **data)
 {
-	struct thinp_error_info before = {.size = sizeof(before)};
 	struct tp_cache *cache = &section->reader->bm->cache;
 	struct thinp_buffer *buffer;
 	int r;
 
 	leave(section);
 	drop_held(section);
-	thinp_error_last(&before);
-	r = tp_cache_fetch(cache, block, type, NULL, &buffer);
+	r = fetch_pinned(cache, block, type, &buffer);
 	section->slot = tp_epoch_enter(&cache->epochs);
 	if (r)
 		return r;
-	tp_error_restore(&before); /* memory for the cache may have been missing: that has become nobody's failure */
 	section->held = buffer;
 	*data = buffer->data;
 	return 0;
@@ -114,16 +158,15 @@ int thinp_read_block(struct thinp_read_section *section, thinp_block_t block, co
 		     const void **data)
 {
 	const void *cached = thinp_read_peek(section, block, type);
+	int r;
 
 	if (cached) {
 		drop_held(section);
 		*data = cached;
 		return 0;
 	}
-	if (block >= section->reader->nr_blocks)
-		return tp_fail(THINP_ECORRUPT, block, "%s beyond the end of the metadata, %" PRIu64 " blocks",
-			       type->name, section->reader->nr_blocks);
-	return fetch(section, block, type, data);
+	r = check_range(section->reader, block, type);
+	return r ? r : fetch(section, block, type, data);
 }
 
 static int by_number(const void *a, const void *b)
