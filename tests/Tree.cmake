@@ -32,6 +32,9 @@ else()
   message(WARNING "doxygen was not found: the reference is not checked")
 endif()
 
+# --- the model of the op queue, through all of its states ---
+thinp_add_test(model/op_queue ${CMAKE_CURRENT_SOURCE_DIR}/model/run)
+
 # --- manual pages ---
 if(TARGET thinp)
   thinp_add_test(docs/man_pages ${CMAKE_CURRENT_SOURCE_DIR}/man_pages $<TARGET_FILE:thinp> ${PROJECT_SOURCE_DIR}/docs/man)

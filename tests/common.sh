@@ -24,6 +24,7 @@ pkg:cmocka          libcmocka-dev
 cmd:python3         python3
 cmd:doxygen         doxygen
 cmd:xz              xz-utils
+cmd:spin            spin
 cmd:thin_dump       thin-provisioning-tools"
 
 is_there() { # cmd:PROGRAM, pkg:MODULE of pkg-config, file:HEADER, or path:FILE
