@@ -114,14 +114,19 @@ static int read_back(struct manager *m)
 	return r;
 }
 
+/* Block 200 goes to the device and comes back, when all nodes of the table are in use and it needs one more. */
 static int change_all(struct manager *m)
 {
-	int r = 0;
+	int r = change(m, 200, true);
 
 	for (thinp_block_t block = 1; block < 30 && !r; block++)
 		r = change(m, block, true);
 	for (thinp_block_t block = 1; block < 30 && !r; block += 7)
 		r = change(m, block, false);
+	for (thinp_block_t block = 70; block < 200 && !r; block += 65)
+		r = change(m, block, true);
+	if (!r)
+		r = change(m, 200, false);
 	if (!r)
 		r = change(m, 50, true);
 	thinp_bm_forget(m->bm, 50);
