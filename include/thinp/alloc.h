@@ -20,7 +20,8 @@ extern "C" {
 /** For thinp_alloc::reserve: the change gives back more than it takes, and may use what is kept for such changes. */
 #define THINP_RESERVE_RELEASE 1u
 
-/** Gives blocks and counts references. One thread at a time. A function that fails has changed nothing. */
+/** Gives blocks and counts references. All functions must be there. One thread at a time. A function that fails has changed
+ *  nothing. */
 struct thinp_alloc {
 	size_t size; /**< sizeof(struct thinp_alloc), set by the caller */
 	void *ctx;   /**< handed to all functions */
@@ -37,7 +38,7 @@ struct thinp_alloc {
 	 *  @return 0, #THINP_ERANGE beyond the end, or a failure of the device */
 	int (*count)(void *ctx, thinp_block_t block, uint32_t *count);
 	/** Tell whether so many blocks can be taken, and a commit recorded after that. Changes nothing.
-	 *  @return 0, #THINP_ENOSPC, or a failure of the device */
+	 *  @return 0, #THINP_ENOSPC, #THINP_ENOTSUP for unknown flags, or a failure of the device */
 	int (*reserve)(void *ctx, uint64_t nr_blocks, uint32_t flags);
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_alloc) == 56, "published layout, version 1");
@@ -62,7 +63,8 @@ THINP_API int thinp_memory_map_create(uint64_t nr_blocks, const struct thinp_all
  */
 THINP_API void thinp_memory_map_destroy(struct thinp_memory_map *map);
 
-/** The table through which the map gives blocks.
+/** The table through which the map gives blocks. The search for a free one goes on where the last one ended, also behind a
+ *  commit; an abort takes it back. Nothing is kept back for a commit or for changes that release.
  *
  *  @param map         the map; must outlive whoever uses the table
  *  @param[out] alloc  the table; `size` set by the caller

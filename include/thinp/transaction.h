@@ -13,6 +13,9 @@
  *  thinp_tm_status() answer #THINP_EMUSTABORT, until it is aborted. Failures that the functions call "nothing was changed"
  *  do not mark it.
  *
+ *  Changing a block again that was shadowed before in the same transaction is cheap: no copy, no count, no lock. So it is
+ *  best to shadow and unlock for each small change, and to keep few blocks locked.
+ *
  *  One thread at a time uses a transaction manager. Ending a transaction is up to the owner of block manager, space maps
  *  and superblock: a store.
  */
@@ -83,9 +86,11 @@ THINP_API uint64_t thinp_tm_generation(const struct thinp_tm *tm);
  *
  *  @param tm         the transaction manager
  *  @param nr_blocks  the most it may take
- *  @param flags      #THINP_RESERVE_RELEASE
+ *  @param flags      0 or #THINP_RESERVE_RELEASE
  *  @retval 0                 yes
  *  @retval THINP_ENOSPC      no
+ *  @retval THINP_ENOTSUP     unknown flags
+ *  @retval THINP_EROFS       the device is read-only
  *  @retval THINP_EMUSTABORT  an earlier change failed half way
  */
 THINP_API int thinp_tm_reserve(struct thinp_tm *tm, uint64_t nr_blocks, uint32_t flags);
@@ -100,9 +105,11 @@ THINP_API int thinp_tm_reserve(struct thinp_tm *tm, uint64_t nr_blocks, uint32_t
  *  @param[out] data    its 4096 bytes, valid until then
  *  @retval 0                 done
  *  @retval THINP_ENOSPC      no block left; nothing was changed
- *  @retval THINP_ENOMEM      no memory; nothing was changed
+ *  @retval THINP_ENOMEM      no memory, or all buffers are in use; nothing was changed
+ *  @retval THINP_EROFS       the device is read-only
  *  @retval THINP_EMUSTABORT  an earlier change failed half way
- *  @return or another code of thinp_bm_write_lock_zero(): the transaction can only be aborted
+ *  @return or another failure of what gives the blocks: nothing was changed; or another code of
+ *          thinp_bm_write_lock_zero(): the transaction can only be aborted. thinp_tm_status() tells
  */
 THINP_API int thinp_tm_new_block(struct thinp_tm *tm, const struct thinp_block_type *type, uint32_t cause,
 				 thinp_block_t *block, struct thinp_buffer **buffer, void **data);
@@ -119,12 +126,17 @@ THINP_API int thinp_tm_new_block(struct thinp_tm *tm, const struct thinp_block_t
  *  @param[out] data          its 4096 bytes, valid until then
  *  @param[out] inc_children  the original lives on: the caller must raise the counts of all that the block points to
  *  @retval 0                 done
- *  @retval THINP_ECORRUPT    the block fails its check; nothing was changed
- *  @retval THINP_EIO         it cannot be read; nothing was changed
- *  @retval THINP_ENOSPC      no block left; nothing was changed
- *  @retval THINP_ENOMEM      no memory; nothing was changed
+ *  @retval THINP_ECORRUPT    the block fails its check, or is beyond the end; nothing was changed
+ *  @retval THINP_EIO         it cannot be read: nothing was changed; or a block could not be written to make room: the
+ *                            transaction can only be aborted. thinp_tm_status() tells
+ *  @retval THINP_ENOSPC      no block left; nothing was changed. Or no room for a write: as above
+ *  @retval THINP_ENOMEM      no memory, or all buffers are in use; nothing was changed
+ *  @retval THINP_EINVAL      the block is locked already; nothing was changed
+ *  @retval THINP_EREFCOUNT   nobody has a reference to the block; nothing was changed
+ *  @retval THINP_EROFS       the device is read-only
  *  @retval THINP_EMUSTABORT  an earlier change failed half way
- *  @return or another code of thinp_bm_write_lock(): the transaction can only be aborted
+ *  @return or another failure of what gives the blocks: nothing was changed, unless thinp_tm_status() says so; or another
+ *          code of thinp_bm_write_lock(): the transaction can only be aborted
  */
 THINP_API int thinp_tm_shadow_block(struct thinp_tm *tm, thinp_block_t block, const struct thinp_block_type *type,
 				    uint32_t cause, thinp_block_t *new_block, struct thinp_buffer **buffer, void **data,
@@ -138,7 +150,7 @@ THINP_API int thinp_tm_shadow_block(struct thinp_tm *tm, thinp_block_t block, co
 THINP_API void thinp_tm_unlock(struct thinp_tm *tm, struct thinp_buffer *buffer);
 
 /** Add a reference to each of some neighbouring metadata blocks: for example to a root, which makes a snapshot of its
- *  tree. They are not changed in place any more while they are shared.
+ *  tree. They are not changed in place any more in this transaction, also when the reference goes again.
  *
  *  @param tm         the transaction manager
  *  @param first      first block
@@ -148,13 +160,15 @@ THINP_API void thinp_tm_unlock(struct thinp_tm *tm, struct thinp_buffer *buffer)
  *  @retval THINP_EREFCOUNT   a count would leave 0..2^32-1; nothing was changed
  *  @retval THINP_ERANGE      beyond the end of the metadata; nothing was changed
  *  @retval THINP_ENOMEM      no memory; nothing was changed
+ *  @retval THINP_EROFS       the device is read-only
  *  @retval THINP_EMUSTABORT  an earlier change failed half way
- *  @return or a failure of the device
+ *  @return or a failure of the device; nothing was changed
  */
 THINP_API int thinp_tm_inc(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, uint32_t cause);
 
 /** Drop a reference to each of some neighbouring metadata blocks. What they point to is the caller's business: see
- *  thinp_btree_del() for whole trees.
+ *  thinp_btree_del() for whole trees. A block of this transaction that nobody uses any more is not written; one that is
+ *  locked is still to be unlocked.
  *
  *  @param tm         the transaction manager
  *  @param first      first block
@@ -175,8 +189,9 @@ THINP_API int thinp_tm_dec(struct thinp_tm *tm, thinp_block_t first, uint64_t nr
  */
 THINP_API int thinp_tm_count(struct thinp_tm *tm, thinp_block_t block, uint32_t *count);
 
-/** Begin the next transaction, after the owner has committed or aborted the one before: nothing is a shadow any more, and
- *  the mark of a failed change is gone.
+/** Begin the next transaction, after the owner has committed or aborted the one before: nothing is a shadow any more, the
+ *  mark of a failed change is gone, and the reader sees as much as the device has now. Not to be left out: what was a
+ *  shadow before would be changed in place.
  *
  *  @param tm  the transaction manager; no block may be locked
  */
