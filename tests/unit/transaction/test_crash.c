@@ -179,7 +179,7 @@ static void run(const struct thinp_crash_opts *opts)
 
 static void CRASHALL_every_state_opens_as_the_last_or_the_next_commit(void **state)
 {
-	struct thinp_crash_opts opts = {.size = sizeof(opts), .exhaustive_max = 6, .nr_random = 20};
+	struct thinp_crash_opts opts = {.size = sizeof(opts), .exhaustive_max = 6, .nr_random = 12};
 
 	(void)state;
 	run(&opts);
