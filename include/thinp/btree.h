@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /** @file
- *  @brief B+ trees: 64-bit keys, values of one fixed size. Reading.
+ *  @brief Copy-on-write B+ trees: 64-bit keys, values of one fixed size.
  *
- *  A tree is the block number of its root, not an object. It is read through a reader; nothing here changes a block.
+ *  A tree is the block number of its root, not an object. Reading takes a reader; changing takes an open transaction and
+ *  gives back a new root. Whoever adds a reference to a root with thinp_tm_inc() has a snapshot: the tree as it is now
+ *  stays, whatever is changed afterwards, and shares with the changed one all that is the same in both.
  *
  *  Trees can be *nested*: the values of a tree of the first level are the roots of trees of the second level, and so
  *  on; the trees of the last level hold the payload. A nested tree of n levels is used like one ordered map whose keys
@@ -21,6 +23,7 @@
 #define THINP_BTREE_H
 
 #include <thinp/block.h>
+#include <thinp/transaction.h>
 #include <thinp/types.h>
 
 #ifdef __cplusplus
@@ -35,8 +38,23 @@ struct thinp_btree_type {
 	size_t size;         /**< sizeof(struct thinp_btree_type), set by the caller */
 	uint32_t nr_levels;  /**< 1 for a plain tree, at most #THINP_BTREE_MAX_LEVELS */
 	uint32_t value_size; /**< bytes of a value in the last level; those of the levels above are 8 bytes */
+	/* For changing only; all may be NULL: values are then plain numbers. The functions may use the transaction's
+	 * counts and any space map, but must not change trees. A failure makes the transaction one to be aborted. */
+	void *ctx; /**< handed to all functions */
+	/** A leaf with these values was copied, and the original stays: each value has one more owner.
+	 *  @return 0, or a code */
+	int (*inc)(void *ctx, const void *values_le, size_t nr_values);
+	/** These values were removed, or overwritten, or died with their leaf: each has one owner less.
+	 *  @return 0, or a code */
+	int (*dec)(void *ctx, const void *values_le, size_t nr_values);
+	/** Tell whether a new value stands for the same thing as the old one that it overwrites; then dec() is not called
+	 *  for the old one. NULL: never the same. */
+	bool (*equal)(void *ctx, const void *a_le, const void *b_le);
+	/** The most metadata blocks that recording the counts of nr_values values may take, for inc() and dec(); asked
+	 *  before a change begins. NULL: 0. */
+	uint64_t (*cost)(void *ctx, size_t nr_values);
 };
-static_assert(sizeof(void *) != 8 || sizeof(struct thinp_btree_type) == 16, "published layout, version 1");
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_btree_type) == 56, "published layout, version 1");
 
 /** Neighbouring entries of one leaf, as they stand on the disk. Valid during the callback. */
 struct thinp_btree_span {
@@ -228,6 +246,141 @@ THINP_API int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor);
  *  @retval THINP_ENODATA  the cursor stands on no entry
  */
 THINP_API int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le);
+
+/** Make an empty tree.
+ *
+ *  @param tm         open transaction
+ *  @param type       what the tree is; borrowed for the call
+ *  @param[out] root  the tree, with one reference, which is the caller's
+ *  @retval 0                 done
+ *  @retval THINP_ENOSPC      no metadata block left; nothing was changed
+ *  @retval THINP_EINVAL      the type is not one a tree can have
+ *  @retval THINP_EMUSTABORT  an earlier change failed half way
+ *  @return or another code of thinp_tm_new_block()
+ */
+THINP_API int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t *root);
+
+/** Insert a key, or overwrite its value. Trees of lower levels that are missing on the way are made.
+ *
+ *  @param tm             open transaction
+ *  @param type           what the tree is; borrowed for the call
+ *  @param root           the tree; its reference moves to @p new_root
+ *  @param keys           one key for each level
+ *  @param value_le       the value in on-disk form, copied; the reference that it stands for moves into the tree
+ *  @param[out] new_root  the tree after the change
+ *  @param[out] inserted  true: the key is new; false: a value was overwritten; NULL is allowed
+ *  @retval 0                 done
+ *  @retval THINP_ENOSPC      no room for the change and its commit; nothing was changed
+ *  @retval THINP_EINVAL      the type is not one a tree can have
+ *  @retval THINP_ECORRUPT    a node failed its check: the transaction can only be aborted, as after any other code
+ *  @retval THINP_EMUSTABORT  an earlier change failed half way
+ */
+THINP_API int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+				 const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted);
+
+/** Insert many keys at once: each leaf is found, copied and filled one time, however many of its keys there are.
+ *
+ *  @param tm                open transaction
+ *  @param type              what the tree is; borrowed for the call
+ *  @param root              the tree; its reference moves to @p new_root
+ *  @param keys              nr_keys times nr_levels keys, ascending; of equal neighbours the last one counts
+ *  @param values_le         nr_keys values
+ *  @param nr_keys           how many
+ *  @param[out] new_root     the tree after the change
+ *  @param[out] nr_inserted  how many keys are new; NULL is allowed
+ *  @retval THINP_EINVAL     the keys do not ascend; nothing was changed
+ *  @return or as thinp_btree_insert()
+ */
+THINP_API int thinp_btree_insert_many(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+				      const uint64_t *keys, const void *values_le, size_t nr_keys,
+				      thinp_block_t *new_root, uint64_t *nr_inserted);
+
+/** Remove a key.
+ *
+ *  @param tm             open transaction
+ *  @param type           what the tree is; borrowed for the call
+ *  @param root           the tree; its reference moves to @p new_root
+ *  @param keys           one key for each level
+ *  @param[out] new_root  the tree after the change
+ *  @retval 0              done
+ *  @retval THINP_ENODATA  no such key; nothing was changed, @p root is still the tree
+ *  @return or as thinp_btree_insert()
+ */
+THINP_API int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+				 const uint64_t *keys, thinp_block_t *new_root);
+
+/** Remove all keys from a first to a last one, both included; whole leaves at once. In a nested tree, the upper keys of
+ *  both are the same: the range lies in one tree of the last level.
+ *
+ *  A large range can be removed in steps, with commits in between: see @p max_leaves.
+ *
+ *  @param tm               open transaction
+ *  @param type             what the tree is; borrowed for the call
+ *  @param root             the tree; its reference moves to @p new_root
+ *  @param first_keys       first key; need not be in the tree
+ *  @param last_keys        last key; need not be in the tree
+ *  @param max_leaves       stop after so many leaves; 0: no limit
+ *  @param[out] new_root    the tree after the change
+ *  @param[out] nr_removed  how many entries are gone; NULL is allowed
+ *  @param[out] is_complete true: nothing of the range is left; NULL is allowed
+ *  @retval 0              done; with nothing to remove, nothing was changed and @p new_root is @p root
+ *  @retval THINP_ENODATA  an upper key is not there; nothing was changed
+ *  @return or as thinp_btree_insert()
+ */
+THINP_API int thinp_btree_remove_range(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+				       const uint64_t *first_keys, const uint64_t *last_keys, uint32_t max_leaves,
+				       thinp_block_t *new_root, uint64_t *nr_removed, bool *is_complete);
+
+/** Drop a reference to a tree, and with the last one the whole of it: its values lose their references, trees of lower
+ *  levels are dropped in the same way. What is shared with other trees stays. Memory is bounded by depth and levels.
+ *
+ *  @param tm    open transaction
+ *  @param type  what the tree is; borrowed for the call
+ *  @param root  the tree
+ *  @return as thinp_btree_insert()
+ */
+THINP_API int thinp_btree_del(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root);
+
+struct thinp_btree_loader; /* opaque: defined in src/btree */
+
+/** Begin to build a tree of one level from sorted entries, bottom up, with full nodes.
+ *
+ *  @param tm           open transaction; must not be changed otherwise until the loader is finished or destroyed
+ *  @param type         what the tree is; copied
+ *  @param[out] loader  the loader
+ *  @retval 0             done
+ *  @retval THINP_ENOMEM  no memory
+ *  @retval THINP_EINVAL  the type is not one a tree of one level can have
+ */
+THINP_API int thinp_btree_loader_create(struct thinp_tm *tm, const struct thinp_btree_type *type,
+					struct thinp_btree_loader **loader);
+
+/** Give the next entries.
+ *
+ *  @param loader      the loader
+ *  @param keys        keys, strictly ascending, larger than all before
+ *  @param values_le   their values; the references they stand for move into the tree
+ *  @param nr_entries  how many
+ *  @retval 0             done
+ *  @retval THINP_EINVAL  the keys do not ascend; nothing was changed
+ *  @return or as thinp_btree_insert(); THINP_ENOSPC: nothing of this call was taken up
+ */
+THINP_API int thinp_btree_loader_add(struct thinp_btree_loader *loader, const uint64_t *keys, const void *values_le,
+				     size_t nr_entries);
+
+/** End the tree.
+ *
+ *  @param loader     the loader; can only be destroyed afterwards
+ *  @param[out] root  the tree, with one reference, which is the caller's
+ *  @return as thinp_btree_insert()
+ */
+THINP_API int thinp_btree_loader_finish(struct thinp_btree_loader *loader, thinp_block_t *root);
+
+/** Release a loader. A tree that was not finished is dropped, its values with it.
+ *
+ *  @param loader  the loader; NULL is allowed
+ */
+THINP_API void thinp_btree_loader_destroy(struct thinp_btree_loader *loader);
 
 #ifdef __cplusplus
 }
