@@ -58,3 +58,39 @@ int tp_btree_read_node(struct thinp_read_section *section, const struct thinp_bt
 	r = thinp_read_block(section, child->block, thinp_block_type_node(), node);
 	return r ? r : tp_btree_check_node(type, child, *node);
 }
+
+int tp_btree_check_end(const struct tp_btree_child *child, uint64_t last, const void *node, uint32_t *leaf_depth)
+{
+	uint32_t nr = tp_node_nr_entries(node);
+
+	if (nr && tp_node_key(node, nr - 1) > last)
+		return tp_fail(THINP_ECORRUPT, child->block,
+			       "btree node: ends with key %" PRIu64 ", but its parent %" PRIu64
+			       " leaves it none behind %" PRIu64,
+			       tp_node_key(node, nr - 1), child->parent, last);
+	if (!tp_node_is_leaf(node))
+		return 0;
+	if (*leaf_depth && *leaf_depth != child->depth + 1)
+		return tp_fail(THINP_ECORRUPT, child->block,
+			       "btree node: a leaf at depth %u of a tree with leaves at depth %u", child->depth,
+			       *leaf_depth - 1);
+	*leaf_depth = child->depth + 1;
+	return 0;
+}
+
+struct tp_btree_child tp_btree_child_at(const struct tp_btree_child *at, uint64_t node_last, const void *node,
+					uint32_t index, uint64_t *last)
+{
+	struct tp_btree_child child = {.parent = at->block, .block = tp_node_value64(node, index)};
+
+	if (tp_node_is_leaf(node)) {
+		child.level = at->level + 1;
+		*last = UINT64_MAX;
+		return child;
+	}
+	child.first = tp_node_key(node, index);
+	child.level = at->level;
+	child.depth = at->depth + 1;
+	*last = index + 1 < tp_node_nr_entries(node) ? tp_node_key(node, index + 1) - 1 : node_last;
+	return child;
+}

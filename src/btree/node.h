@@ -77,4 +77,13 @@ int tp_btree_read_node(struct thinp_read_section *section, const struct thinp_bt
 /* The same for a node that has already been found. */
 int tp_btree_check_node(const struct thinp_btree_type *type, const struct tp_btree_child *child, const void *node);
 
+/* What else a walk can tell of a node: no key is larger than last, and all leaves of a tree are at one depth.
+ * *leaf_depth: of the tree; 0: not known yet, else + 1. */
+int tp_btree_check_end(const struct tp_btree_child *child, uint64_t last, const void *node, uint32_t *leaf_depth);
+
+/* The child at a place of a node: of an internal node, or a root in a leaf of an upper level. node_last: no key of the
+ * node is larger; *last: the same of the child. */
+struct tp_btree_child tp_btree_child_at(const struct tp_btree_child *at, uint64_t node_last, const void *node,
+					uint32_t index, uint64_t *last);
+
 #endif

@@ -8,7 +8,6 @@
  */
 #include "btree/path.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 /* Where to go at each node of a descent. */
@@ -29,27 +28,6 @@ void tp_path_init(struct tp_path *path, struct thinp_reader *reader, const struc
 static bool is_last_level(const struct tp_path *path, uint32_t level)
 {
 	return level + 1 == path->type.nr_levels;
-}
-
-/* The last key must be in range, and all leaves of a tree must be at one depth. The first key has been looked at. */
-static int check_range_and_depth(struct tp_path *path, const struct tp_btree_child *at, uint64_t last, const void *node)
-{
-	uint32_t nr = tp_node_nr_entries(node);
-	uint32_t *leaf_depth = &path->leaf_depth[at->level];
-
-	if (nr && tp_node_key(node, nr - 1) > last)
-		return tp_fail(THINP_ECORRUPT, at->block,
-			       "btree node: ends with key %" PRIu64 ", but its parent %" PRIu64
-			       " leaves it none behind %" PRIu64,
-			       tp_node_key(node, nr - 1), at->parent, last);
-	if (!tp_node_is_leaf(node))
-		return 0;
-	if (*leaf_depth && *leaf_depth != at->depth + 1)
-		return tp_fail(THINP_ECORRUPT, at->block,
-			       "btree node: a leaf at depth %u of a tree with leaves at depth %u", at->depth,
-			       *leaf_depth - 1);
-	*leaf_depth = at->depth + 1;
-	return 0;
 }
 
 /* Which entry of a node to go on with. *exact: all keys so far were met exactly, so that keys decide. */
@@ -73,23 +51,6 @@ static uint32_t choose(const struct tp_path *path, const void *node, uint32_t le
 	return index;
 }
 
-/* The child that a frame's index stands for. */
-static struct tp_btree_child child_of(const struct tp_path_frame *frame, const void *node, uint64_t *last)
-{
-	struct tp_btree_child child = {.parent = frame->at.block, .block = tp_node_value64(node, frame->index)};
-
-	if (tp_node_is_leaf(node)) {
-		child.level = frame->at.level + 1;
-		*last = UINT64_MAX;
-		return child;
-	}
-	child.first = tp_node_key(node, frame->index);
-	child.level = frame->at.level;
-	child.depth = frame->at.depth + 1;
-	*last = frame->index + 1 < frame->nr_entries ? tp_node_key(node, frame->index + 1) - 1 : frame->last;
-	return child;
-}
-
 /* Addresses of the children to fetch ahead, from the frame's index on. */
 static size_t children_ahead(struct tp_path_frame *frame, const void *node, uint64_t last, thinp_block_t *blocks)
 {
@@ -111,7 +72,7 @@ static void go_to_child(struct tp_path *path, struct tp_path_frame *frame, const
 	thinp_block_t blocks[TP_PATH_PREFETCH];
 	size_t nr_ahead = 0;
 
-	*child = child_of(frame, node, last);
+	*child = tp_btree_child_at(&frame->at, frame->last, node, frame->index, last);
 	if (tp_node_is_leaf(node))
 		path->keys[frame->at.level] = tp_node_key(node, frame->index);
 	if (child->depth == 0)
@@ -146,7 +107,7 @@ static int descend(struct tp_path *path, struct tp_btree_child at, uint64_t last
 		int r = tp_btree_read_node(section, &path->type, &at, &node);
 
 		if (!r)
-			r = check_range_and_depth(path, &at, last, node);
+			r = tp_btree_check_end(&at, last, node, &path->leaf_depth[at.level]);
 		if (r)
 			return r;
 		*index = choose(path, node, at.level, aim, keys, &exact);
