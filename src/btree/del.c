@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/del.c - dropping a reference to a whole tree.
+ */
+#include "btree/drop.h"
+
+static uint64_t times(uint64_t a, uint64_t b)
+{
+	uint64_t product;
+
+	return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+/* One node on the way along first entries. *nr: entries that nodes as deep as this one can have together. */
+static int survey_step(struct thinp_tm *tm, const struct thinp_btree_type *type, struct tp_btree_child *at,
+		       uint64_t *nr, bool *done)
+{
+	struct thinp_read_section section;
+	const void *node;
+	uint64_t last;
+	int r;
+
+	thinp_read_begin(thinp_tm_reader(tm), &section);
+	r = tp_btree_read_node(&section, type, at, &node);
+	if (!r) {
+		bool is_root = at->parent == THINP_NO_BLOCK;
+
+		*done = tp_node_is_leaf(node) && at->level + 1 == type->nr_levels;
+		*nr = times(*nr, is_root ? tp_node_nr_entries(node) : tp_node_capacity(node));
+		if (!*done && !tp_node_nr_entries(node)) {
+			*done = true; /* nobody knows how deep others are */
+			*nr = is_root ? 0 : UINT64_MAX;
+		}
+		if (!*done)
+			*at = tp_btree_child_at(at, UINT64_MAX, node, 0, &last);
+	}
+	thinp_read_end(&section);
+	return r;
+}
+
+/* The most values that can lose an owner. */
+static int most_values(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root, uint64_t *nr)
+{
+	struct tp_btree_child at = {.parent = THINP_NO_BLOCK, .block = root};
+	bool done = false;
+	uint32_t count = 0;
+	int r = 0;
+
+	if (root < thinp_reader_nr_blocks(thinp_tm_reader(tm)))
+		r = thinp_tm_count(tm, root, &count);
+	*nr = count == 1;
+	while (!r && *nr && !done)
+		r = survey_step(tm, type, &at, nr, &done);
+	return r;
+}
+
+/* Nothing is copied; only counts are recorded. */
+static int reserve(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root)
+{
+	uint64_t nr_blocks = 0;
+	uint64_t nr_values;
+	int r = 0;
+
+	if (type->cost) {
+		r = most_values(tm, type, root, &nr_values);
+		if (r)
+			return r;
+		nr_blocks = type->cost(type->ctx, nr_values < SIZE_MAX ? (size_t)nr_values : SIZE_MAX);
+	}
+	return thinp_tm_reserve(tm, nr_blocks, THINP_RESERVE_RELEASE);
+}
+
+int thinp_btree_del(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root)
+{
+	const struct tp_btree_child at = {.parent = THINP_NO_BLOCK, .block = root};
+	struct thinp_btree_type type;
+	struct tp_drop drop;
+	int r = tp_btree_type_take(&type, user_type);
+
+	if (!r)
+		r = thinp_tm_status(tm);
+	if (!r)
+		r = reserve(tm, &type, root);
+	if (r)
+		return r;
+	tp_drop_init(&drop, tm, &type, false);
+	r = tp_drop_node(&drop, &at, UINT64_MAX);
+	if (!r)
+		r = tp_drop_finish(&drop);
+	return r && drop.has_begun ? thinp_tm_poison(tm, r) : r;
+}
