@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/remove.c - removing one key.
+ *
+ * First the way down is gone without changing anything: it tells whether there is such a key, and how much the change may
+ * take. Then it is gone once more, shadowing each node. Above the leaf a child that has no more entries than it must have
+ * is first evened out or merged with its neighbours, so that there is nothing to repair on the way back up.
+ */
+#include "btree/descent.h"
+#include "btree/redistribute.h"
+
+/* What the first way down finds. */
+struct survey {
+	struct thinp_tm *tm;
+	const struct thinp_btree_type *type;
+	const uint64_t *keys;
+	uint64_t nr_blocks; /* the most the change may take */
+	uint64_t nr_values; /* the most values whose counts it may change */
+	bool is_shared;     /* others own the node that is looked at, or one above it */
+	thinp_block_t beside[2];
+	uint32_t nr_beside; /* neighbours of the node that is looked at */
+};
+
+static int is_shared(struct thinp_tm *tm, thinp_block_t block, bool *shared)
+{
+	uint32_t count;
+	int r = thinp_tm_count(tm, block, &count);
+
+	if (!r && count > 1)
+		*shared = true;
+	return r;
+}
+
+/* What of a node is needed after the section in which it was read. */
+struct seen {
+	bool is_leaf;
+	bool is_last_level;
+	uint32_t depth;
+	thinp_block_t block;
+	uint32_t nr_entries;
+	uint32_t capacity;
+};
+
+/* A leaf whose values have counts. Neighbours with which it is evened out may be copied, too, or merged away. */
+static int survey_values(struct survey *survey, const struct seen *leaf)
+{
+	int r = 0;
+
+	survey->nr_values = 1 + (survey->is_shared ? leaf->nr_entries : 0);
+	if (leaf->nr_entries > tp_node_minimum(leaf->capacity))
+		return 0;
+	for (uint32_t i = 0; !r && i < survey->nr_beside; i++) {
+		bool shared = survey->is_shared;
+
+		r = is_shared(survey->tm, survey->beside[i], &shared);
+		if (shared)
+			survey->nr_values += leaf->capacity;
+	}
+	return r;
+}
+
+static int survey_node(struct survey *survey, const struct seen *seen)
+{
+	int r = 0;
+
+	survey->nr_blocks += seen->is_last_level && seen->depth ? TP_MAX_NEIGHBOURS : 1;
+	if (!survey->type->cost)
+		return 0;
+	if (!survey->is_shared)
+		r = is_shared(survey->tm, seen->block, &survey->is_shared);
+	return r || !seen->is_last_level || !seen->is_leaf ? r : survey_values(survey, seen);
+}
+
+/* The entry of a node to go on with. */
+static int choose(struct survey *survey, const struct tp_btree_child *at, const void *node, uint32_t *index)
+{
+	uint64_t key = survey->keys[at->level];
+	uint32_t behind = tp_node_upper_bound(node, key);
+
+	if (!behind || (tp_node_is_leaf(node) && tp_node_key(node, behind - 1) != key))
+		return THINP_ENODATA;
+	*index = behind - 1;
+	if (tp_node_is_leaf(node))
+		return 0;
+	survey->nr_beside = 0;
+	if (*index)
+		survey->beside[survey->nr_beside++] = tp_node_value64(node, *index - 1);
+	if (behind < tp_node_nr_entries(node))
+		survey->beside[survey->nr_beside++] = tp_node_value64(node, behind);
+	return 0;
+}
+
+/* One node, and the way to the next. */
+static int survey_step(struct survey *survey, struct tp_btree_child *at, uint64_t *last, uint32_t *leaf_depth,
+		       bool *done)
+{
+	struct thinp_read_section section;
+	struct seen seen = {.depth = at->depth, .block = at->block};
+	const void *node;
+	uint32_t index;
+	int r;
+
+	seen.is_last_level = at->level + 1 == survey->type->nr_levels;
+	thinp_read_begin(thinp_tm_reader(survey->tm), &section);
+	r = tp_btree_read_node(&section, survey->type, at, &node);
+	if (!r)
+		r = tp_btree_check_end(at, *last, node, leaf_depth);
+	if (!r)
+		r = choose(survey, at, node, &index);
+	if (!r) {
+		seen.is_leaf = tp_node_is_leaf(node);
+		seen.nr_entries = tp_node_nr_entries(node);
+		seen.capacity = tp_node_capacity(node);
+		*done = seen.is_leaf && seen.is_last_level;
+		if (!*done)
+			*at = tp_btree_child_at(at, *last, node, index, last);
+	}
+	thinp_read_end(&section);
+	return r ? r : survey_node(survey, &seen);
+}
+
+static int survey_way(struct survey *survey, thinp_block_t root)
+{
+	struct tp_btree_child at = {.parent = THINP_NO_BLOCK, .block = root};
+	uint64_t last = UINT64_MAX;
+	bool done = false;
+	int r = 0;
+
+	while (!r && !done) {
+		uint32_t leaf_depth = 0;
+
+		r = survey_step(survey, &at, &last, &leaf_depth, &done);
+	}
+	return r == THINP_ENODATA ? tp_fail(r, THINP_NO_BLOCK, "no such key") : r;
+}
+
+/* May the change be made? Of each level every node on the way is copied; of the last level with two neighbours each, but
+ * for the root. Nodes that are merged away and content that moves into a root take nothing. To that comes what the counts
+ * of values take. */
+static int reserve(const struct survey *survey)
+{
+	uint64_t nr_blocks = survey->nr_blocks;
+
+	if (survey->type->cost)
+		nr_blocks += survey->type->cost(survey->type->ctx, survey->nr_values);
+	return thinp_tm_reserve(survey->tm, nr_blocks, THINP_RESERVE_RELEASE);
+}
+
+/* At an internal node of the last level: sees to it that the child of a key can lose an entry, and goes to it. When the
+ * children of a root come down to one, the root takes its place, and may be a leaf then. */
+static int prepare_and_go_down(struct tp_descent *descent, uint64_t key)
+{
+	struct tp_descent_fill fill;
+	bool changed = false;
+	uint32_t index;
+	int r = tp_descent_find_child(descent, key, &index);
+
+	if (!r)
+		r = tp_descent_child_fill(descent, index, &fill);
+	if (!r && fill.nr_entries <= fill.minimum)
+		r = tp_descent_rebalance(descent, index, &changed);
+	if (!r && descent->at.depth == 0 && tp_node_nr_entries(descent->node.node) == 1)
+		return tp_descent_collapse(descent);
+	if (!r && changed)
+		r = tp_descent_find_child(descent, key, &index);
+	return r ? r : tp_descent_down(descent, index);
+}
+
+static int find_in_leaf(const struct tp_descent *descent, uint64_t key, uint32_t *index)
+{
+	if (tp_node_find(descent->node.node, key, index))
+		return 0;
+	return tp_fail(THINP_ECORRUPT, descent->node.block, "btree node: a key that was there before is not found");
+}
+
+static int remove_key(struct tp_descent *descent, const uint64_t *keys)
+{
+	uint32_t index;
+	int r;
+
+	for (;;) {
+		uint64_t key = keys[descent->at.level];
+		bool is_last_level = descent->at.level + 1 == descent->type->nr_levels;
+
+		if (tp_node_is_leaf(descent->node.node)) {
+			r = find_in_leaf(descent, key, &index);
+			if (r || is_last_level)
+				break;
+			r = tp_descent_down(descent, index);
+		} else if (is_last_level) {
+			r = prepare_and_go_down(descent, key);
+		} else {
+			r = tp_descent_find_child(descent, key, &index);
+			if (!r)
+				r = tp_descent_down(descent, index);
+		}
+		if (r)
+			return r;
+	}
+	if (!r)
+		r = tp_btree_dec_values(descent->type, tp_node_value_at(descent->node.node, index), 1);
+	if (!r)
+		tp_node_remove(descent->node.node, index, 1);
+	return r;
+}
+
+int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+		       const uint64_t *keys, thinp_block_t *new_root)
+{
+	struct thinp_btree_type type;
+	struct survey survey = {.tm = tm, .type = &type, .keys = keys};
+	struct tp_descent descent;
+	thinp_block_t shadow;
+	int r = tp_btree_type_take(&type, user_type);
+
+	if (!r)
+		r = thinp_tm_status(tm);
+	if (!r)
+		r = survey_way(&survey, root);
+	if (!r)
+		r = reserve(&survey);
+	if (r)
+		return r;
+	r = tp_descent_begin(&descent, tm, &type, root);
+	shadow = descent.node.block;
+	if (!r)
+		r = remove_key(&descent, keys);
+	tp_descent_end(&descent);
+	if (r)
+		return descent.has_begun ? thinp_tm_poison(tm, r) : r;
+	*new_root = shadow;
+	return 0;
+}
