@@ -10,6 +10,8 @@
 
 #include <thinp/transaction.h>
 
+#define TP_TM_MEMO_SIZE 128u
+
 struct thinp_tm {
 	struct thinp_bm *bm;
 	struct thinp_reader *reader;
@@ -17,7 +19,20 @@ struct thinp_tm {
 	struct tp_marks marks; /* the blocks of this transaction that nobody shares */
 	uint64_t generation;
 	int poison; /* why it can only be aborted; 0: it can go on */
+	uint64_t memo[TP_TM_MEMO_SIZE / sizeof(uint64_t)]; /* for the layer above: zeros at first, then whatever it likes */
 };
+
+/* May the block be changed where it is? */
+static inline bool tp_tm_is_shadow(struct thinp_tm *tm, thinp_block_t block)
+{
+	return tp_marks_find(&tm->marks, block);
+}
+
+/* Where a layer above can remember something. Whether it still holds is to be told by thinp_tm_generation(). */
+static inline void *tp_tm_memo(struct thinp_tm *tm)
+{
+	return tm->memo;
+}
 
 /* May anything be changed? What stands in the way for ever marks the transaction. */
 int tp_tm_begin_change(struct thinp_tm *tm);
