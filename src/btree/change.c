@@ -49,21 +49,40 @@ int tp_btree_inc_content(struct thinp_tm *tm, const struct thinp_btree_type *typ
 	return type->inc(type->ctx, tp_node_values(node), tp_node_nr_entries(node));
 }
 
+int tp_btree_check_address(struct thinp_tm *tm, const struct tp_btree_child *child)
+{
+	if (child->parent == THINP_NO_BLOCK)
+		return 0;
+	return tp_address_check(child->block, thinp_reader_nr_blocks(thinp_tm_reader(tm)), child->parent, "btree node",
+				"a child");
+}
+
+static int shadow_block(struct thinp_tm *tm, const struct tp_btree_child *child, uint32_t cause,
+			struct tp_btree_frame *frame, bool *inc_children)
+{
+	void *data;
+	int r = tp_btree_check_address(tm, child);
+
+	if (!r)
+		r = thinp_tm_shadow_block(tm, child->block, thinp_block_type_node(), cause, &frame->block,
+					  &frame->buffer, &data, inc_children);
+	if (!r)
+		frame->node = data;
+	return r;
+}
+
 int tp_btree_shadow(struct thinp_tm *tm, const struct thinp_btree_type *type, const struct tp_btree_child *child,
 		    uint32_t cause, struct tp_btree_frame *frame)
 {
 	struct tp_btree_frame shadow;
 	bool inc_children;
-	void *data;
-	int r = thinp_tm_shadow_block(tm, child->block, thinp_block_type_node(), cause, &shadow.block, &shadow.buffer,
-				      &data, &inc_children);
+	int r = shadow_block(tm, child, cause, &shadow, &inc_children);
 
 	if (r)
 		return r;
-	shadow.node = data;
-	r = tp_btree_check_node(type, child, data);
+	r = tp_btree_check_node(type, child, shadow.node);
 	if (!r && inc_children)
-		r = tp_btree_inc_content(tm, type, child->level, data, child->block);
+		r = tp_btree_inc_content(tm, type, child->level, shadow.node, child->block);
 	if (r) {
 		thinp_tm_unlock(tm, shadow.buffer);
 		return r;

@@ -20,6 +20,9 @@ struct tp_btree_frame {
 	uint8_t *node;
 };
 
+/* What a parent points to must be a block of the metadata. */
+TP_MUST_USE int tp_btree_check_address(struct thinp_tm *tm, const struct tp_btree_child *child);
+
 /* Shadows a node: what its parent promises of it is checked. When the original lives on, the copy's references are
  * counted: children of an internal node and roots in leaves of upper levels by thinp_tm_inc(), in ascending runs; values
  * by type->inc(). The caller writes frame->block where child->block stood. */
