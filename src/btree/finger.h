@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/finger.h - the leaf of the last insert, remembered by the transaction.
+ *
+ * It holds only as long as nobody else has changed anything: neither this tree, nor a count that could make one of its nodes
+ * shared. The number of changes of the transaction tells that (thinp_tm_generation()).
+ */
+#ifndef TP_BTREE_FINGER_H
+#define TP_BTREE_FINGER_H
+
+#include "btree/node.h"
+
+#include "transaction/manager.h"
+
+struct tp_finger {
+	uint64_t generation; /* of the transaction, when the insert had ended */
+	thinp_block_t root;
+	struct tp_btree_child leaf_at; /* leaf_at.first is the smallest key that belongs to the leaf */
+	uint64_t last;                 /* and the largest one */
+	uint64_t prefix[THINP_BTREE_MAX_LEVELS - 1];
+	uint32_t nr_levels; /* 0: there is no finger */
+	uint32_t value_size;
+};
+static_assert(sizeof(struct tp_finger) <= TP_TM_MEMO_SIZE, "the transaction keeps it");
+
+/* The finger, if it stands in the leaf where the keys belong; NULL otherwise. */
+static inline const struct tp_finger *tp_finger_find(struct thinp_tm *tm, const struct thinp_btree_type *type,
+						     thinp_block_t root, const uint64_t *keys)
+{
+	const struct tp_finger *finger = tp_tm_memo(tm);
+	uint32_t nr_upper = type->nr_levels - 1;
+
+	if (finger->generation != thinp_tm_generation(tm) || finger->root != root ||
+	    finger->nr_levels != type->nr_levels || finger->value_size != type->value_size ||
+	    keys[nr_upper] < finger->leaf_at.first || keys[nr_upper] > finger->last)
+		return NULL;
+	for (uint32_t i = 0; i < nr_upper; i++)
+		if (keys[i] != finger->prefix[i])
+			return NULL;
+	return finger;
+}
+
+/* Remembers the leaf of a key: it, and all nodes above it, may be written in place. */
+static inline void tp_finger_set(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+				 const uint64_t *keys, const struct tp_btree_child *leaf_at, uint64_t last)
+{
+	struct tp_finger *finger = tp_tm_memo(tm);
+
+	finger->generation = thinp_tm_generation(tm);
+	finger->root = root;
+	finger->leaf_at = *leaf_at;
+	finger->last = last;
+	for (uint32_t i = 0; i + 1 < type->nr_levels; i++)
+		finger->prefix[i] = keys[i];
+	finger->nr_levels = type->nr_levels;
+	finger->value_size = type->value_size;
+}
+
+/* What has been changed since was the leaf alone. */
+static inline void tp_finger_keep(struct thinp_tm *tm)
+{
+	struct tp_finger *finger = tp_tm_memo(tm);
+
+	finger->generation = thinp_tm_generation(tm);
+}
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/insert.c - one key.
+ *
+ * First comes a look at the way down, which changes nothing: it finds damage, and tells what the change may take. When all
+ * nodes on the way may be written in place and none has to be split, the leaf is the only one to be touched. Else the way is gone
+ * once more, with shadows.
+ *
+ * The finger remembers the leaf of the last insert. It holds as long as the transaction was not changed by anybody else
+ * since: then the way to the leaf is what it was, and all of it may still be written in place.
+ */
+#include "btree/insert.h"
+#include "btree/finger.h"
+#include "btree/look.h"
+
+#include "transaction/manager.h"
+
+int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t *root)
+{
+	struct thinp_btree_type type;
+	struct tp_btree_frame frame;
+	int r = tp_btree_type_take(&type, user_type);
+
+	if (!r)
+		r = thinp_tm_reserve(tm, 1, 0);
+	if (!r)
+		r = tp_btree_new_node(tm, TP_NODE_LEAF, tp_btree_value_size(&type, 0), THINP_CAUSE_NEW, &frame);
+	if (r)
+		return r;
+	*root = frame.block;
+	tp_btree_end(tm, &frame);
+	return 0;
+}
+
+uint64_t tp_cost_of_values(const struct thinp_btree_type *type, size_t nr_values)
+{
+	return type->cost && nr_values ? type->cost(type->ctx, nr_values) : 0;
+}
+
+/* Writes the entry into its leaf, which has room if the key is new. */
+static int put(struct tp_insertion *ins, void *leaf, uint32_t index)
+{
+	int r;
+
+	if (ins->is_new) {
+		tp_node_insert(leaf, index, ins->key, ins->value_le);
+		return 0;
+	}
+	r = tp_btree_dec_replaced(ins->type, tp_node_value_at(leaf, index), ins->value_le);
+	if (!r)
+		tp_node_set_value(leaf, index, ins->value_le);
+	return r;
+}
+
+/* --- only the leaf is touched ---------------------------------------------------------------------------------------- */
+
+/* Finds the place of a key, most often behind the last entry. */
+static uint32_t place_of(const void *leaf, uint64_t key, bool *is_new)
+{
+	uint32_t nr = tp_node_nr_entries(leaf);
+	uint32_t index = nr && tp_node_key(leaf, nr - 1) < key ? nr : tp_node_lower_bound(leaf, key);
+
+	*is_new = index == nr || tp_node_key(leaf, index) != key;
+	return index;
+}
+
+/* An old value is dropped before anything is written, so that a failure of that is the only one to mark the transaction. */
+static int put_in_place(struct tp_insertion *ins, struct tp_btree_frame *leaf, bool *is_done)
+{
+	uint32_t index = place_of(leaf->node, ins->key, &ins->is_new);
+	uint64_t cost = ins->is_new ? 0 : tp_cost_of_values(ins->type, 1);
+	int r = cost ? thinp_tm_reserve(ins->tm, cost, 0) : 0;
+
+	*is_done = !ins->is_new || tp_node_room(leaf->node);
+	if (r || !*is_done)
+		return r;
+	r = put(ins, leaf->node, index);
+	return r ? thinp_tm_poison(ins->tm, r) : 0;
+}
+
+/* Inserts into a leaf that may be written in place, as may all above it. *is_done false: it has no room, and nothing was
+ * done. */
+static int insert_in_place(struct tp_insertion *ins, const struct tp_btree_child *leaf_at, bool *is_done)
+{
+	struct tp_btree_frame leaf;
+	int r = tp_btree_shadow(ins->tm, ins->type, leaf_at, THINP_CAUSE_SHADOW, &leaf);
+
+	if (r)
+		return r;
+	r = put_in_place(ins, &leaf, is_done);
+	tp_btree_end(ins->tm, &leaf);
+	return r;
+}
+
+/* --- the whole way is shadowed --------------------------------------------------------------------------------------- */
+
+/* Hangs an empty tree under a new key of an upper level. */
+static int add_empty_tree(struct tp_insertion *ins, struct tp_btree_spine *spine, uint32_t index)
+{
+	struct tp_btree_frame root;
+	int r = tp_btree_new_node(ins->tm, TP_NODE_LEAF, tp_btree_value_size(ins->type, spine->level + 1),
+				  THINP_CAUSE_NEW, &root);
+
+	if (r)
+		return r;
+	tp_node_insert64(spine->node.node, index, ins->keys[spine->level], root.block);
+	tp_btree_end(ins->tm, &root);
+	return 0;
+}
+
+/* Begins the level below with the tree that hangs at an index of the leaf. The leaf is let go when it has the new root. */
+static int begin_level_below(struct tp_insertion *ins, struct tp_btree_spine *spine, uint32_t index)
+{
+	struct tp_btree_frame upper = spine->node;
+	struct tp_btree_child root = {
+		.parent = upper.block, .block = tp_node_value64(upper.node, index), .level = spine->level + 1};
+	int r;
+
+	tp_btree_end(ins->tm, &spine->parent);
+	r = tp_spine_begin(spine, ins->tm, ins->type, &root);
+	if (!r)
+		tp_node_set_value64(upper.node, index, spine->node.block);
+	tp_btree_end(ins->tm, &upper);
+	return r;
+}
+
+/* Goes down one level, to the root of a tree of the next one, which is made if need be. */
+static int go_down_a_level(struct tp_insertion *ins, struct tp_btree_spine *spine)
+{
+	uint32_t index;
+	int r = tp_spine_descend(spine, ins->keys[spine->level], &index, &ins->is_new);
+
+	if (!r && ins->is_new)
+		r = add_empty_tree(ins, spine, index);
+	return r ? r : begin_level_below(ins, spine, index);
+}
+
+int tp_insertion_reach_last_level(struct tp_insertion *ins, struct tp_btree_spine *spine, thinp_block_t root,
+				  thinp_block_t *new_root)
+{
+	const struct tp_btree_child at = {.parent = THINP_NO_BLOCK, .block = root};
+	int r = tp_spine_begin(spine, ins->tm, ins->type, &at);
+
+	if (r)
+		return r;
+	*new_root = spine->node.block;
+	while (!r && spine->level + 1 < ins->type->nr_levels)
+		r = go_down_a_level(ins, spine);
+	return r;
+}
+
+static int put_at_spine(struct tp_insertion *ins, struct tp_btree_spine *spine)
+{
+	uint32_t index;
+	int r = tp_spine_descend(spine, ins->key, &index, &ins->is_new);
+
+	return r ? r : put(ins, spine->node.node, index);
+}
+
+static void set_finger(const struct tp_insertion *ins, const struct tp_btree_spine *spine, thinp_block_t root)
+{
+	const struct tp_btree_child leaf_at = {.parent = THINP_NO_BLOCK,
+					       .block = spine->node.block,
+					       .first = tp_spine_first(spine),
+					       .level = spine->level,
+					       .depth = spine->depth};
+
+	tp_finger_set(ins->tm, ins->type, root, ins->keys, &leaf_at, tp_spine_last(spine));
+}
+
+static int change(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
+{
+	struct tp_btree_spine spine;
+	thinp_block_t shadow;
+	int r = tp_insertion_reach_last_level(ins, &spine, root, &shadow);
+
+	if (!r)
+		r = put_at_spine(ins, &spine);
+	if (!r)
+		set_finger(ins, &spine, shadow);
+	tp_spine_end(&spine);
+	if (r)
+		return thinp_tm_poison(ins->tm, r);
+	*new_root = shadow;
+	return 0;
+}
+
+/* --- which way ------------------------------------------------------------------------------------------------------- */
+
+static bool only_leaf_changes(const struct tp_look *look)
+{
+	return look->is_in_place && !look->is_lowered && !look->nr_full && !look->nr_missing;
+}
+
+static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
+{
+	struct tp_look look = {.path = NULL};
+	bool is_done;
+	int r = tp_look(ins->tm, ins->type, root, ins->keys, &look);
+
+	if (r)
+		return r;
+	if (!only_leaf_changes(&look)) {
+		r = thinp_tm_reserve(ins->tm,
+				     look.nr_blocks + tp_cost_of_values(ins->type, look.nr_entries + (size_t)1), 0);
+		return r ? r : change(ins, root, new_root);
+	}
+	r = insert_in_place(ins, &look.leaf_at, &is_done);
+	if (r)
+		return r;
+	tp_finger_set(ins->tm, ins->type, root, ins->keys, &look.leaf_at, look.leaf_last);
+	*new_root = root;
+	return 0;
+}
+
+static int insert(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
+{
+	const struct tp_finger *finger = tp_finger_find(ins->tm, ins->type, root, ins->keys);
+	bool is_done = false;
+	int r = finger ? insert_in_place(ins, &finger->leaf_at, &is_done) : 0;
+
+	if (r)
+		return r;
+	if (!is_done)
+		return look_and_insert(ins, root, new_root);
+	tp_finger_keep(ins->tm);
+	*new_root = root;
+	return 0;
+}
+
+int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+		       const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted)
+{
+	struct thinp_btree_type type;
+	struct tp_insertion ins = {.tm = tm, .type = &type, .keys = keys, .value_le = value_le};
+	int r = tp_btree_type_take(&type, user_type);
+
+	if (!r)
+		r = thinp_tm_status(tm);
+	if (r)
+		return r;
+	ins.key = keys[type.nr_levels - 1];
+	r = insert(&ins, root, new_root);
+	if (!r && inserted)
+		*inserted = ins.is_new;
+	return r;
+}
