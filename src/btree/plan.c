@@ -9,7 +9,7 @@
  *     it is done in steps, each of which may make one leaf more than the whole would;
  *   - an internal node that gets n children ends as nodes that are all filled to a third: 2 new ones, and 3n / capacity;
  *     and not more than n;
- *   - roots that split bring new levels, each with a third of the nodes of the level below and two more;
+ *   - a root that splits gives its content to a new node: 1; and it gets children like any other internal node;
  *   - in upper levels keys go in one by one: as for a single one (look.c).
  */
 #include "btree/plan.h"
@@ -25,8 +25,9 @@ struct plan {
 	const struct tp_batch *batch;
 	thinp_block_t path[MAX_NODES]; /* the way before */
 	uint32_t nr_path;
-	uint64_t touched[THINP_BTREE_MAX_DEPTH]; /* nodes of the last level by their height; leaves are at 0 */
-	uint64_t nr_new;                         /* leaves */
+	uint64_t
+		touched[THINP_BTREE_MAX_DEPTH]; /* nodes of a tree of the last level by their height; leaves are at 0 */
+	uint64_t nr_new;                        /* leaves of that tree */
 	uint64_t nr_blocks;
 	uint64_t nr_values;
 	uint32_t least_capacity; /* of internal nodes */
@@ -149,8 +150,22 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Adds what the new leaves of the trees of the last level bring to the nodes above them. */
-static void count_nodes_above(struct plan *plan)
+/* A root that splits gives its content to a new node; with more children than it can hold, once more. */
+static void count_growth(struct plan *plan, uint64_t nr_new)
+{
+	uint32_t capacity = tp_node_max_entries(8);
+
+	while (nr_new) {
+		plan->nr_blocks++;
+		if (nr_new < capacity)
+			break;
+		nr_new = 3 * (nr_new + 1) / capacity + 2;
+		plan->nr_blocks += nr_new;
+	}
+}
+
+/* Adds what the new leaves of a tree bring to the nodes above them, and forgets the tree. */
+static void end_tree(struct plan *plan)
 {
 	uint64_t nr_new = plan->nr_new;
 
@@ -159,8 +174,9 @@ static void count_nodes_above(struct plan *plan)
 		nr_new = least(nr_new, 2 * plan->touched[height] + 3 * nr_new / plan->least_capacity);
 		plan->nr_blocks += nr_new;
 	}
-	for (uint64_t above = nr_new; above; above = above / 3)
-		plan->nr_blocks += least(above, 3 * above / plan->least_capacity + 2);
+	count_growth(plan, nr_new);
+	plan->nr_new = 0;
+	memset(plan->touched, 0, sizeof(plan->touched));
 }
 
 int tp_plan(struct thinp_tm *tm, const struct tp_batch *batch, thinp_block_t root, uint64_t *nr_blocks,
@@ -177,8 +193,8 @@ int tp_plan(struct thinp_tm *tm, const struct tp_batch *batch, thinp_block_t roo
 			if (r)
 				return r;
 		}
+		end_tree(&plan);
 	}
-	count_nodes_above(&plan);
 	*nr_blocks = plan.nr_blocks;
 	*nr_values = plan.nr_values;
 	return 0;
