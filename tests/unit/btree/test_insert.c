@@ -113,7 +113,7 @@ static void overflow_leaf(const uint32_t *fills, size_t nr_leaves, size_t which,
 	struct tree_grow g;
 	uint64_t most = 0;
 
-	tree_grow_begin(&g, 512, 1, 400);
+	tree_grow_begin(&g, 96, 1, 400);
 	for (size_t leaf = 0; leaf < nr_leaves; leaf++)
 		for (uint32_t i = 0; i < 9; i++)
 			if (i < fills[leaf] || most < 10)

@@ -41,7 +41,7 @@ static void grow_by_batches(uint32_t nr_levels, uint32_t value_size, uint64_t *r
 	uint64_t keys[600 * 3];
 	struct tree_grow g;
 
-	tree_grow_begin(&g, 16384, nr_levels, value_size);
+	tree_grow_begin(&g, 4096, nr_levels, value_size);
 	for (int i = 0; i < 40; i++) {
 		size_t nr = random_next(rng) % (i % 5 == 4 ? 600 : 20);
 
@@ -75,7 +75,7 @@ static void batch_into(uint64_t m, uint64_t n, int where)
 	uint64_t keys[64];
 	struct tree_grow g;
 
-	tree_grow_begin(&g, 1024, 1, 400);
+	tree_grow_begin(&g, 64, 1, 400);
 	for (uint64_t i = 0; i < m; i++)
 		tree_grow_insert_key(&g, 1000 + 100 * i);
 	for (uint64_t i = 0; i < n; i++)
@@ -193,7 +193,7 @@ static void what_is_reserved_is_enough(void **state)
 		uint64_t keys[500 * 3];
 		struct tree_grow g;
 
-		tree_grow_begin(&g, 16384, nr_levels, value_size);
+		tree_grow_begin(&g, 4096, nr_levels, value_size);
 		for (int i = 0; i < 15; i++) {
 			size_t nr = 1 + random_next(&rng) % 500;
 
