@@ -206,6 +206,7 @@ THINP_API void thinp_btree_cursor_destroy(struct thinp_btree_cursor *cursor);
  *  @retval 0              the cursor stands on an entry
  *  @retval THINP_ENODATA  there is none; the cursor stands behind the last entry. Other errors as
  *                         thinp_btree_lookup(), after which the cursor stands nowhere
+ *  @retval THINP_ESTALE   the open transaction was changed: see thinp_btree_cursor_set_root()
  */
 THINP_API int thinp_btree_cursor_seek(struct thinp_btree_cursor *cursor, const uint64_t *keys);
 
@@ -247,6 +248,18 @@ THINP_API int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor);
  */
 THINP_API int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le);
 
+/** Let a cursor go on in another root: that of the same tree after a change, for example.
+ *
+ *  A cursor over thinp_tm_reader() is stale as soon as anything was changed in the open transaction (in any tree: see
+ *  thinp_tm_generation()). Every move then answers #THINP_ESTALE and leaves it where it stands, until it is given the
+ *  root once more. It stands on the same key then, be it in the tree or not: the next move goes to the first key behind
+ *  it, or the last one before it. thinp_btree_cursor_get() gives the entry as it was when the cursor came to it.
+ *
+ *  @param cursor  the cursor
+ *  @param root    the tree
+ */
+THINP_API void thinp_btree_cursor_set_root(struct thinp_btree_cursor *cursor, thinp_block_t root);
+
 /** Make an empty tree.
  *
  *  @param tm         open transaction
@@ -272,8 +285,11 @@ THINP_API int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_t
  *  @retval 0                 done
  *  @retval THINP_ENOSPC      no room for the change and its commit; nothing was changed
  *  @retval THINP_EINVAL      the type is not one a tree can have
- *  @retval THINP_ECORRUPT    a node failed its check: the transaction can only be aborted, as after any other code
+ *  @retval THINP_ECORRUPT    a node failed its check
  *  @retval THINP_EMUSTABORT  an earlier change failed half way
+ *  @return or another code of thinp_tm_shadow_block(), thinp_tm_inc() or a function of the type. All nodes on the way are
+ *          looked at before anything is changed, so most failures change nothing; thinp_tm_status() tells whether the
+ *          transaction can go on. @p new_root is left alone by every failure
  */
 THINP_API int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
 				 const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted);

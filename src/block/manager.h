@@ -18,7 +18,15 @@ struct thinp_bm {
 struct thinp_reader {
 	struct thinp_bm *bm;
 	uint64_t nr_blocks;
+	const uint64_t
+		*generation; /* counts the changes of the transaction that the reader sees; NULL: what it sees stays */
 };
+
+/* A number that is another one after each change of what the reader sees. */
+static inline uint64_t tp_reader_generation(const struct thinp_reader *reader)
+{
+	return reader->generation ? *reader->generation : 0;
+}
 
 /* May blocks be changed? Fails as the locks do, and takes the memory for writing while failing is still harmless. */
 int tp_bm_may_change(struct thinp_bm *bm);

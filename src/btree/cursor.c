@@ -12,9 +12,20 @@ enum place { NOWHERE, BEFORE_FIRST, ON_ENTRY, BEHIND_LAST };
 
 struct thinp_btree_cursor {
 	enum place place;
-	uint32_t index; /* in the leaf of the path */
+	uint32_t index;      /* in the leaf of the path */
+	uint64_t generation; /* of what the reader sees, when the cursor was given its root */
+	bool is_moved;       /* to another root: of the path, only the keys of the entry count */
 	struct tp_path path;
 };
+
+static void init(struct thinp_btree_cursor *cursor, struct thinp_reader *reader, const struct thinp_btree_type *type,
+		 thinp_block_t root)
+{
+	tp_path_init(&cursor->path, reader, type, root);
+	cursor->place = NOWHERE;
+	cursor->generation = tp_reader_generation(reader);
+	cursor->is_moved = false;
+}
 
 int thinp_btree_cursor_create(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
 			      struct thinp_btree_cursor **out)
@@ -28,8 +39,7 @@ int thinp_btree_cursor_create(struct thinp_reader *reader, const struct thinp_bt
 	cursor = tp_alloc_aligned(tp_reader_allocator(reader), sizeof(*cursor), alignof(struct thinp_btree_cursor));
 	if (!cursor)
 		return THINP_ENOMEM;
-	tp_path_init(&cursor->path, reader, &type, root);
-	cursor->place = NOWHERE;
+	init(cursor, reader, &type, root);
 	*out = cursor;
 	return 0;
 }
@@ -65,42 +75,126 @@ static int settle_backward(struct thinp_btree_cursor *cursor, int r)
 	return arrive(cursor, r, BEFORE_FIRST);
 }
 
-int thinp_btree_cursor_seek(struct thinp_btree_cursor *cursor, const uint64_t *keys)
+/* An open transaction that was changed may have put other things into the blocks that the path goes through. */
+static int check_fresh(const struct thinp_btree_cursor *cursor)
 {
+	if (tp_reader_generation(cursor->path.reader) == cursor->generation)
+		return 0;
+	return tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "the transaction was changed: give the cursor its new root");
+}
+
+static int seek(struct thinp_btree_cursor *cursor, const uint64_t *keys)
+{
+	cursor->is_moved = false;
 	return settle_forward(cursor, tp_path_seek(&cursor->path, keys, &cursor->index));
 }
 
-int thinp_btree_cursor_first(struct thinp_btree_cursor *cursor)
+static int go_first(struct thinp_btree_cursor *cursor)
 {
+	cursor->is_moved = false;
 	cursor->index = 0;
 	return settle_forward(cursor, tp_path_first(&cursor->path));
 }
 
-int thinp_btree_cursor_last(struct thinp_btree_cursor *cursor)
+static int go_last(struct thinp_btree_cursor *cursor)
 {
+	cursor->is_moved = false;
 	return settle_backward(cursor, tp_path_last(&cursor->path));
 }
 
-int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
+static int step_forward(struct thinp_btree_cursor *cursor)
 {
-	if (cursor->place == BEHIND_LAST)
-		return arrive(cursor, THINP_ENODATA, BEHIND_LAST);
-	if (cursor->place != ON_ENTRY)
-		return thinp_btree_cursor_first(cursor);
 	cursor->index++;
 	return settle_forward(cursor, 0);
 }
 
-int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
+static int step_backward(struct thinp_btree_cursor *cursor)
 {
-	if (cursor->place == BEFORE_FIRST)
-		return arrive(cursor, THINP_ENODATA, BEFORE_FIRST);
-	if (cursor->place != ON_ENTRY)
-		return thinp_btree_cursor_last(cursor);
 	if (!cursor->index)
 		return settle_backward(cursor, tp_path_prev_leaf(&cursor->path));
 	cursor->index--;
 	return 0;
+}
+
+/* Stands on the key of the cursor in its new tree, or on the next one if it is gone from there: *is_there false. */
+static int find_again(struct thinp_btree_cursor *cursor, bool *is_there)
+{
+	uint64_t before[THINP_BTREE_MAX_LEVELS], keys[THINP_BTREE_MAX_LEVELS];
+	int r = thinp_btree_cursor_get(cursor, before, NULL);
+
+	if (!r)
+		r = seek(cursor, before);
+	if (!r)
+		r = thinp_btree_cursor_get(cursor, keys, NULL);
+	*is_there = !r && !memcmp(before, keys, cursor->path.type.nr_levels * sizeof(*keys));
+	return r;
+}
+
+int thinp_btree_cursor_seek(struct thinp_btree_cursor *cursor, const uint64_t *keys)
+{
+	int r = check_fresh(cursor);
+
+	return r ? r : seek(cursor, keys);
+}
+
+int thinp_btree_cursor_first(struct thinp_btree_cursor *cursor)
+{
+	int r = check_fresh(cursor);
+
+	return r ? r : go_first(cursor);
+}
+
+int thinp_btree_cursor_last(struct thinp_btree_cursor *cursor)
+{
+	int r = check_fresh(cursor);
+
+	return r ? r : go_last(cursor);
+}
+
+int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
+{
+	bool is_there = true;
+	int r = check_fresh(cursor);
+
+	if (r)
+		return r;
+	if (cursor->place == BEHIND_LAST)
+		return arrive(cursor, THINP_ENODATA, BEHIND_LAST);
+	if (cursor->place != ON_ENTRY)
+		return go_first(cursor);
+	if (cursor->is_moved)
+		r = find_again(cursor, &is_there);
+	return r || !is_there ? r : step_forward(cursor);
+}
+
+int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+	bool is_there;
+	int r = check_fresh(cursor);
+
+	if (r)
+		return r;
+	if (cursor->place == BEFORE_FIRST)
+		return arrive(cursor, THINP_ENODATA, BEFORE_FIRST);
+	if (cursor->place != ON_ENTRY)
+		return go_last(cursor);
+	if (!cursor->is_moved)
+		return step_backward(cursor);
+	thinp_error_last(&before);
+	r = find_again(cursor, &is_there);
+	if (r == THINP_ENODATA) {
+		tp_error_restore(&before);
+		return go_last(cursor);
+	}
+	return r ? r : step_backward(cursor);
+}
+
+void thinp_btree_cursor_set_root(struct thinp_btree_cursor *cursor, thinp_block_t root)
+{
+	cursor->path.root = root;
+	cursor->generation = tp_reader_generation(cursor->path.reader);
+	cursor->is_moved = true;
 }
 
 int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le)
@@ -131,8 +225,7 @@ static int look(struct thinp_reader *reader, const struct thinp_btree_type *user
 
 	if (r)
 		return r;
-	cursor.place = NOWHERE;
-	tp_path_init(&cursor.path, reader, &type, root);
+	init(&cursor, reader, &type, root);
 	r = move(&cursor, keys);
 	return r ? r : thinp_btree_cursor_get(&cursor, found_keys, value_le);
 }

@@ -26,6 +26,7 @@ int thinp_tm_create(struct thinp_bm *bm, const struct thinp_alloc *user_alloc, s
 	}
 	tm->bm = bm;
 	tm->reader = reader;
+	reader->generation = &tm->generation;
 	tm->alloc = alloc;
 	tp_marks_init(&tm->marks, tp_reader_allocator(reader));
 	*out = tm;
