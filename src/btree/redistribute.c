@@ -5,6 +5,10 @@
  * Two nodes stay when each then has t + 1 entries, else one. Three stay when each then has t + 1, and not before 4t + 1
  * together, so that nodes that were just evened out are not merged right after that. What two can hold:
  * 4t <= 2M, and for t = 1, where 3(t + 1) is the larger bound, 5 <= 2M because M is at least 3.
+ *
+ * The parent was looked at before, and can lose one entry, so only one node may go away. Of three nodes with at least t
+ * entries each, two go away only when 3t < 2(t + 1), which is when t is 1: then the one in the middle goes to the left, and
+ * the right one stays as it is.
  */
 #include "btree/redistribute.h"
 
@@ -22,18 +26,29 @@ static uint32_t enough_for_three(uint32_t t)
 	return 4 * t + 1 > 3 * (t + 1) ? 4 * t + 1 : 3 * (t + 1);
 }
 
+/* The one in the middle goes away. */
+static void merge_middle(uint32_t capacity, const uint32_t nr[3], uint32_t after[3])
+{
+	uint32_t outer[2] = {nr[0], nr[1] + nr[2]};
+	uint32_t outer_after[2];
+	uint32_t t = tp_node_minimum(capacity);
+
+	tp_redistribute2(capacity, outer, outer_after);
+	if (!outer_after[1] && nr[2] && nr[2] >= t && nr[0] + nr[1] > t) {
+		outer_after[0] = nr[0] + nr[1];
+		outer_after[1] = nr[2];
+	}
+	after[0] = outer_after[0];
+	after[1] = 0;
+	after[2] = outer_after[1];
+}
+
 void tp_redistribute3(uint32_t capacity, const uint32_t nr[3], uint32_t after[3])
 {
 	uint32_t total = nr[0] + nr[1] + nr[2];
 
 	if (total < enough_for_three(tp_node_minimum(capacity))) {
-		uint32_t outer[2] = {nr[0], nr[1] + nr[2]};
-		uint32_t outer_after[2];
-
-		tp_redistribute2(capacity, outer, outer_after);
-		after[0] = outer_after[0];
-		after[1] = 0;
-		after[2] = outer_after[1];
+		merge_middle(capacity, nr, after);
 		return;
 	}
 	after[2] = total / 3;

@@ -21,7 +21,8 @@ static inline uint32_t tp_node_minimum(uint32_t capacity)
 }
 
 /* How many entries each is to have: 0 for one whose entries go to the others, and which is to go away; node 0 stays. What
- * stays can lose an entry, unless all entries together are too few for that: then all are in node 0. */
+ * stays can lose an entry, unless all entries together are too few for that: then all are in node 0, or node 2 stays as it
+ * was. Node 1 is the one that is to lose an entry; of two, it may be either. */
 void tp_redistribute2(uint32_t capacity, const uint32_t nr[2], uint32_t after[2]);
 void tp_redistribute3(uint32_t capacity, const uint32_t nr[3], uint32_t after[3]);
 

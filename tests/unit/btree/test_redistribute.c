@@ -83,21 +83,29 @@ static void expect_nodes(const struct neighbours *n, const uint32_t *after)
 	assert_int_equal(key, n->total);
 }
 
-/* What stays can lose an entry and still have a third, or all is in node 0. Nothing is too full. */
-static void expect_legal(const struct neighbours *n, const uint32_t *after)
+/* What stays can lose an entry and still have a third, or all is in node 0, or node 2 stays as it was and node 0, where
+ * the entries of node 1 are, can lose one. Nothing is too full. */
+static void expect_legal(const struct neighbours *n, const uint32_t *nr, const uint32_t *after)
 {
 	uint32_t t = n->capacity / 3;
+	bool stays = n->nr_nodes == 3 && !after[1] && after[2] == nr[2] && nr[2] >= t;
+	uint32_t nr_gone = 0;
+	bool is_full_enough = true;
 	uint32_t total = 0;
 
 	for (uint32_t i = 0; i < n->nr_nodes; i++) {
 		total += after[i];
+		nr_gone += i && !after[i];
+		is_full_enough = is_full_enough && nr[i] >= t && t;
 		assert_true(after[i] <= n->capacity);
-		assert_true(after[i] == 0 || after[0] == n->total || after[i] - 1 >= t);
+		assert_true(after[i] == 0 || after[0] == n->total || after[i] - 1 >= t || (i == 2 && stays));
 	}
 	assert_int_equal(total, n->total);
 	assert_true(after[0] > 0 || total == 0);
 	if (total >= 2 * (t + 1))
 		assert_true(after[0] < total); /* two can have enough */
+	if (is_full_enough)
+		assert_true(nr_gone <= 1);
 }
 
 static void try(uint32_t capacity, uint32_t value_size, uint32_t nr_nodes, const uint32_t *nr, uint32_t *after)
@@ -106,7 +114,7 @@ static void try(uint32_t capacity, uint32_t value_size, uint32_t nr_nodes, const
 
 	begin(&n, capacity, value_size, nr_nodes, nr);
 	tp_redistribute(capacity, nr_nodes, nr, after);
-	expect_legal(&n, after);
+	expect_legal(&n, nr, after);
 	tp_node_redistribute(n.nodes, nr_nodes, after);
 	expect_nodes(&n, after);
 }
@@ -239,6 +247,18 @@ static void redistribute3_merges_the_one_in_the_middle(void **state)
 	expect3(3, 3, 2, 4, 0, 4);
 }
 
+/* A parent that can lose one entry could not lose two. */
+static void only_one_of_three_goes_away_when_all_have_a_third(void **state)
+{
+	uint32_t nr[3] = {1, 1, 1}, after[3];
+
+	(void)state;
+	try(3, 1000, 3, nr, after);
+	assert_int_equal(after[0], 2);
+	assert_int_equal(after[1], 0);
+	assert_int_equal(after[2], 1);
+}
+
 /* --- all ------------------------------------------------------------------------------------------------------------- */
 
 static const uint32_t capacities[] = {1, 2, 3, 4, 5, 6, 7, 9};
@@ -357,6 +377,7 @@ int main(void)
 		cmocka_unit_test(redistribute3_right_below_target),
 		cmocka_unit_test(redistribute3_right_only),
 		cmocka_unit_test(redistribute3_merges_the_one_in_the_middle),
+		cmocka_unit_test(only_one_of_three_goes_away_when_all_have_a_third),
 		cmocka_unit_test(BR_01_all_pairs_and_triples_keep_their_entries_in_order),
 		cmocka_unit_test(BR_01_entries_get_from_any_triple_to_any_other_one),
 		cmocka_unit_test(BR_03_entries_move_through_an_almost_empty_centre_both_ways),
