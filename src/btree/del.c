@@ -11,6 +11,12 @@ static uint64_t times(uint64_t a, uint64_t b)
 	return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
 }
 
+/* A node can have no more entries than that, whoever made it. */
+static uint32_t most_entries(uint32_t value_size)
+{
+	return tp_node_max_entries(value_size) + 2;
+}
+
 /* One node on the way along first entries. *nr: entries that nodes as deep as this one can have together. */
 static int survey_step(struct thinp_tm *tm, const struct thinp_btree_type *type, struct tp_btree_child *at,
 		       uint64_t *nr, bool *done)
@@ -25,12 +31,8 @@ static int survey_step(struct thinp_tm *tm, const struct thinp_btree_type *type,
 	if (!r) {
 		bool is_root = at->parent == THINP_NO_BLOCK;
 
-		*done = tp_node_is_leaf(node) && at->level + 1 == type->nr_levels;
-		*nr = times(*nr, is_root ? tp_node_nr_entries(node) : tp_node_capacity(node));
-		if (!*done && !tp_node_nr_entries(node)) {
-			*done = true; /* nobody knows how deep others are */
-			*nr = is_root ? 0 : UINT64_MAX;
-		}
+		*done = tp_node_is_leaf(node);
+		*nr = times(*nr, is_root ? tp_node_nr_entries(node) : most_entries(tp_node_value_size(node)));
 		if (!*done)
 			*at = tp_btree_child_at(at, UINT64_MAX, node, 0, &last);
 	}
@@ -38,19 +40,27 @@ static int survey_step(struct thinp_tm *tm, const struct thinp_btree_type *type,
 	return r;
 }
 
-/* The most values that can lose an owner. */
+/* The most values that can lose an owner. The leaves of one tree are all as deep as the first one; of a nested tree it can
+ * only be said how many leaves there can be at all. */
 static int most_values(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root, uint64_t *nr)
 {
 	struct tp_btree_child at = {.parent = THINP_NO_BLOCK, .block = root};
-	bool done = false;
+	uint64_t nr_blocks = thinp_reader_nr_blocks(thinp_tm_reader(tm));
+	bool done = type->nr_levels > 1;
+	uint64_t nr_at_all = times(nr_blocks, most_entries(type->value_size));
 	uint32_t count = 0;
 	int r = 0;
 
-	if (root < thinp_reader_nr_blocks(thinp_tm_reader(tm)))
+	if (root < nr_blocks)
 		r = thinp_tm_count(tm, root, &count);
-	*nr = count == 1;
-	while (!r && *nr && !done)
+	*nr = 0;
+	if (r || count != 1)
+		return r;
+	*nr = done ? nr_at_all : 1;
+	while (!r && !done)
 		r = survey_step(tm, type, &at, nr, &done);
+	if (*nr > nr_at_all)
+		*nr = nr_at_all;
 	return r;
 }
 
