@@ -130,13 +130,19 @@ static int find_left(struct range *range, uint32_t index)
 	return r;
 }
 
+/* Is it of interest before the change which leaves there are? */
+static bool must_be_gone_through(const struct range *range)
+{
+	return range->max_leaves || range->type->cost;
+}
+
 /* Goes through the leaves of the range as far as it may be removed at once, and ends it there. */
 static int limit(struct range *range)
 {
 	uint32_t nr_leaves = 1;
 	int r = 0;
 
-	if (!range->max_leaves && !range->type->cost)
+	if (!must_be_gone_through(range))
 		return 0;
 	range->nr_values += range->path.nr_entries;
 	while (!r && range->path.leaf_last < range->last) {
@@ -178,7 +184,7 @@ static int survey(struct range *range, thinp_block_t root, bool *found)
 		return r;
 	plain.value_size = range->type->value_size;
 	tp_path_init(&range->path, thinp_tm_reader(range->tm), &plain, tree);
-	range->path.prefetch = true;
+	range->path.prefetch = must_be_gone_through(range);
 	range->path.prefetch_last = range->last;
 	r = is_found(seek(range, range->first, &index), found);
 	if (r || !*found)

@@ -199,6 +199,7 @@ static thinp_block_t plant_level(struct forest *f, const struct tree_shape *shap
 {
 	bool is_last = level + 1 == f->type.nr_levels;
 	uint32_t value_size = is_last ? f->type.value_size : 8;
+	const struct tree_shape full = {.per_leaf = 0};
 	uint64_t *keys = calloc(nr + 1, sizeof(*keys));
 	uint8_t *values = calloc(nr + 1, value_size);
 	size_t nr_keys = 0;
@@ -219,7 +220,7 @@ static thinp_block_t plant_level(struct forest *f, const struct tree_shape *shap
 			tp_store_le64(values + nr_keys * 8, plant_level(f, shape, level + 1, i, end - i));
 		i = end;
 	}
-	root = tree_build(&f->image, shape, value_size, keys, values, nr_keys);
+	root = tree_build(&f->image, is_last ? shape : &full, value_size, keys, values, nr_keys);
 	free(keys);
 	free(values);
 	return root;

@@ -15,6 +15,7 @@
 #include "support/tree_build.h"
 
 #include <thinp/btree.h>
+#include <thinp/error.h>
 
 #define FOREST_TREES  8u
 #define FOREST_VALUES (1u << 17)
@@ -56,7 +57,7 @@ struct forest {
 void forest_open(struct forest *f, uint64_t nr_blocks, uint32_t nr_levels, uint32_t value_size);
 void forest_close(struct forest *f);
 
-/* Writes tree 0 past the library, before anything else is done. Keys ascend. */
+/* Writes tree 0 past the library, before anything else is done. Keys ascend. The shape is that of the last level. */
 void forest_plant(struct forest *f, const struct tree_shape *shape, const uint64_t (*keys)[THINP_BTREE_MAX_LEVELS],
 		  size_t nr);
 
