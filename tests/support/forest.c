@@ -317,6 +317,18 @@ void forest_end_trial(struct forest *f, struct forest_trial *trial)
 	f->owners = trial->owners;
 }
 
+bool forest_waste(struct forest *f)
+{
+	thinp_block_t block;
+
+	if (f->counts.take(f->counts.ctx, THINP_CAUSE_USER, &block))
+		return false;
+	assert_int_equal(block, f->image.next + f->nr_wasted);
+	f->nr_wasted++;
+	thinp_memory_map_commit(f->map);
+	return true;
+}
+
 /* --- changing -------------------------------------------------------------------------------------------------------- */
 
 static int compare(const struct forest *f, const uint64_t *a, const uint64_t *b)
@@ -524,6 +536,8 @@ void forest_check(struct forest *f)
 			audit_node(&audit, audit.tree->root, 0, 0, 0, UINT64_MAX, false);
 		assert_int_equal(audit.next, audit.tree->nr);
 	}
+	for (uint64_t i = 0; i < f->nr_wasted; i++)
+		audit.refs[f->image.next + i]++;
 	for (thinp_block_t block = 1; block < f->image.nr_blocks; block++)
 		if (count_of(f, block) != audit.refs[block])
 			fail_msg("block %u: counted %u, used %u", (unsigned int)block, count_of(f, block),

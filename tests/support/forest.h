@@ -40,6 +40,7 @@ struct forest {
 	struct forest_tree trees[FOREST_TREES];
 	bool may_be_underfull; /* forest_check() does not ask for a third */
 
+	uint64_t nr_wasted;       /* blocks that nothing uses, behind those that were planted */
 	uint32_t *owners;         /* of each value */
 	uint32_t nr_values;       /* numbers in use are smaller */
 	uint64_t nr_value_calls;  /* how often inc() or dec() of the type was called */
@@ -85,6 +86,9 @@ void forest_forget(struct forest *f);
 /* Lets the n-th call of the map, or of the type's inc() or dec(), fail; 1 is the next. */
 void forest_fail(struct forest *f, uint64_t n, int code);
 bool forest_has_failed(struct forest *f);
+
+/* Takes one block out of use for good; false: there is none. Only before anything else is taken. */
+bool forest_waste(struct forest *f);
 
 /* A second block manager and transaction on the same blocks and counts, which reads from a device that can fail. Until
  * forest_end_trial(), which puts everything back, nothing is committed. */
