@@ -5,12 +5,11 @@
  * A tree leads from the number of a block of values to the block. The numbers have no gaps, and every block but the
  * last is full, so the place of a value is computed.
  */
-#include "base/bytes.h"
-#include "base/error.h"
-#include "base/opts.h"
-#include "format/array_block.h"
+#include "array/values.h"
 
-#include <thinp/array.h>
+#include "base/bytes.h"
+#include "base/opts.h"
+
 #include <thinp/btree.h>
 
 #include <inttypes.h>
@@ -18,7 +17,7 @@
 
 static const struct thinp_btree_type tree_type = {.size = sizeof(tree_type), .nr_levels = 1, .value_size = 8};
 
-static int take_type(struct thinp_array_type *dst, const struct thinp_array_type *src, uint32_t *per_block)
+int tp_array_type_take(struct thinp_array_type *dst, const struct thinp_array_type *src, uint32_t *per_block)
 {
 	int r = tp_opts_take(dst, sizeof(*dst), src);
 
@@ -31,14 +30,11 @@ static int take_type(struct thinp_array_type *dst, const struct thinp_array_type
 	return 0;
 }
 
-/* Reads a block of values; header is what it says of itself. */
-static int read_values(struct thinp_read_section *section, const struct thinp_array_type *type, thinp_block_t block,
-		       struct tp_array_header *header, const uint8_t **data)
+int tp_array_check_values(const struct thinp_array_type *type, thinp_block_t block, const void *data,
+			  struct tp_array_header *header)
 {
-	int r = thinp_read_block(section, block, thinp_block_type_array(), (const void **)data);
+	int r = tp_array_block_unpack(data, header);
 
-	if (!r)
-		r = tp_array_block_unpack(*data, header);
 	if (!r && header->value_size != type->value_size)
 		r = tp_fail(THINP_ECORRUPT, block,
 			    "array block: values of %u bytes in an array with values of %u bytes", header->value_size,
@@ -46,7 +42,15 @@ static int read_values(struct thinp_read_section *section, const struct thinp_ar
 	return r;
 }
 
-static int too_short(uint64_t index)
+int tp_array_read_values(struct thinp_read_section *section, const struct thinp_array_type *type, thinp_block_t block,
+			 struct tp_array_header *header, const uint8_t **data)
+{
+	int r = thinp_read_block(section, block, thinp_block_type_array(), (const void **)data);
+
+	return r ? r : tp_array_check_values(type, block, *data, header);
+}
+
+int tp_array_too_short(uint64_t index)
 {
 	return tp_fail(THINP_ENODATA, THINP_NO_BLOCK, "the array has no value %" PRIu64, index);
 }
@@ -62,7 +66,7 @@ int thinp_array_get(struct thinp_reader *reader, const struct thinp_array_type *
 	uint32_t per_block;
 	uint64_t number;
 	uint32_t slot;
-	int r = take_type(&type, user_type, &per_block);
+	int r = tp_array_type_take(&type, user_type, &per_block);
 
 	if (r)
 		return r;
@@ -70,11 +74,11 @@ int thinp_array_get(struct thinp_reader *reader, const struct thinp_array_type *
 	slot = (uint32_t)(index % per_block);
 	r = thinp_btree_lookup(reader, &tree_type, root, &number, address);
 	if (r)
-		return r == THINP_ENODATA ? too_short(index) : r;
+		return r == THINP_ENODATA ? tp_array_too_short(index) : r;
 	thinp_read_begin(reader, &section);
-	r = read_values(&section, &type, tp_load_le64(address), &header, &data);
+	r = tp_array_read_values(&section, &type, tp_load_le64(address), &header, &data);
 	if (!r && slot >= header.nr_entries)
-		r = too_short(index);
+		r = tp_array_too_short(index);
 	if (!r)
 		memcpy(value_le, data + TP_ARRAY_HEADER_SIZE + (size_t)slot * type.value_size, type.value_size);
 	thinp_read_end(&section);
@@ -92,7 +96,7 @@ int thinp_array_nr_values(struct thinp_reader *reader, const struct thinp_array_
 	struct thinp_error_info before = {.size = sizeof(before)};
 	uint32_t per_block;
 	uint64_t number;
-	int r = take_type(&type, user_type, &per_block);
+	int r = tp_array_type_take(&type, user_type, &per_block);
 
 	thinp_error_last(&before);
 	if (!r)
@@ -105,7 +109,7 @@ int thinp_array_nr_values(struct thinp_reader *reader, const struct thinp_array_
 	if (r)
 		return r;
 	thinp_read_begin(reader, &section);
-	r = read_values(&section, &type, tp_load_le64(address), &header, &data);
+	r = tp_array_read_values(&section, &type, tp_load_le64(address), &header, &data);
 	thinp_read_end(&section);
 	if (r)
 		return r;
@@ -139,7 +143,7 @@ static int walk_block(struct walk *walk, uint64_t number, thinp_block_t block)
 	int r;
 
 	thinp_read_begin(walk->reader, &section);
-	r = read_values(&section, &walk->type, block, &header, &data);
+	r = tp_array_read_values(&section, &walk->type, block, &header, &data);
 	if (!r)
 		memcpy(copy, data, sizeof(copy));
 	thinp_read_end(&section);
@@ -192,14 +196,14 @@ int thinp_array_walk(struct thinp_reader *reader, const struct thinp_array_type 
 	struct walk walk = {
 		.reader = reader, .next = begin, .end = end, .short_block = THINP_NO_BLOCK, .fn = fn, .ctx = ctx};
 	uint64_t first, last;
-	int r = take_type(&walk.type, user_type, &walk.per_block);
+	int r = tp_array_type_take(&walk.type, user_type, &walk.per_block);
 
 	if (r || begin >= end)
 		return r;
 	first = begin / walk.per_block;
 	last = (end - 1) / walk.per_block;
 	r = thinp_btree_walk_range(reader, &tree_type, root, &first, &last, walk_leaf, &walk);
-	return !r && walk.next < end ? too_short(walk.next) : r;
+	return !r && walk.next < end ? tp_array_too_short(walk.next) : r;
 }
 
 int thinp_bitset_test(struct thinp_reader *reader, thinp_block_t root, uint64_t bit, bool *is_set)
