@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * space_map/map.h - what a store does with the maps of its transactions.
+ *
+ * The order of a commit: tp_sm_record() for the data maps, then for the metadata map; the roots; the superblock; then
+ * tp_sm_committed() for all. Aborting is tp_sm_abort() for all: forgetting memory.
+ */
+#ifndef TP_SPACE_MAP_MAP_H
+#define TP_SPACE_MAP_MAP_H
+
+#include "base/error.h"
+#include "format/space_map.h"
+
+#include <thinp/op_queue.h>
+#include <thinp/space_map.h>
+#include <thinp/transaction.h>
+
+struct tp_sm_opts {
+	const struct thinp_allocator *allocator;
+	const struct thinp_opq_policy *policy; /* NULL: fifo */
+	bool queue_always;                     /* every operation waits until the commit, or until the ledger is full */
+	uint64_t memory_limit; /* bytes for pages of counts; dirty ones are recorded early; 0: no limit */
+};
+
+/* The metadata map of the last commit; root NULL: of an empty device, to be made with thinp_sm_extend(). Blocks before
+ * first_block (the superblock, for example) are counted once by whoever makes a map. */
+int tp_sm_open_metadata(struct thinp_reader *reader, const struct tp_sm_root *root, const struct tp_sm_opts *opts,
+			struct thinp_sm **sm) TP_MUST_USE;
+
+/* A data map, which takes its blocks from a metadata map; root NULL: a new one of 0 blocks. */
+int tp_sm_open_data(struct thinp_reader *reader, const struct tp_sm_root *root, struct thinp_sm *metadata,
+		    const struct tp_sm_opts *opts, struct thinp_sm **sm) TP_MUST_USE;
+
+void tp_sm_close(struct thinp_sm *sm);
+
+/* Brings the blocks of the map up to date. When it fails, the transaction can only be aborted. */
+int tp_sm_record(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
+
+/* The root record, right after recording. */
+void tp_sm_get_root(const struct thinp_sm *sm, struct tp_sm_root *root);
+
+/* The commit is on the device. What was freed in it may be used again, unless hold: then it waits for tp_sm_release(). */
+void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold);
+
+/* No view of a commit before this one is left: what these hold comes free. */
+void tp_sm_release(struct thinp_sm *sm, uint64_t commit);
+
+/* Everything is again as the last commit had it. */
+int tp_sm_abort(struct thinp_sm *sm) TP_MUST_USE;
+
+#endif
