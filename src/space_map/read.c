@@ -66,17 +66,17 @@ static int find_in_index_tree(const struct tp_sm_view *view, uint64_t bitmap, st
 	return r;
 }
 
-static int find_bitmap(const struct tp_sm_view *view, uint64_t bitmap, thinp_block_t *block)
+int tp_sm_find_bitmap(const struct tp_sm_view *view, uint64_t bitmap, struct tp_index_entry *entry)
 {
-	struct tp_index_entry entry;
-	int r = view->kind == TP_SM_METADATA ? find_in_index_block(view, bitmap, &entry)
-					     : find_in_index_tree(view, bitmap, &entry);
+	struct tp_index_entry found;
+	int r = view->kind == TP_SM_METADATA ? find_in_index_block(view, bitmap, &found)
+					     : find_in_index_tree(view, bitmap, &found);
 
 	if (!r) /* the hints in the entry are not used, so they may be wrong */
-		r = tp_address_check(entry.bitmap, thinp_reader_nr_blocks(view->reader), view->root.bitmap_root,
+		r = tp_address_check(found.bitmap, thinp_reader_nr_blocks(view->reader), view->root.bitmap_root,
 				     "index of a space map", "the bitmap");
 	if (!r)
-		*block = entry.bitmap;
+		*entry = found;
 	return r;
 }
 
@@ -109,7 +109,7 @@ static int check_range(const struct tp_sm_view *view, uint64_t begin, uint64_t e
 int tp_sm_count(const struct tp_sm_view *view, uint64_t block, uint32_t *count)
 {
 	struct thinp_read_section section;
-	thinp_block_t bitmap;
+	struct tp_index_entry entry;
 	const void *data;
 	uint32_t bits;
 	int r;
@@ -117,11 +117,11 @@ int tp_sm_count(const struct tp_sm_view *view, uint64_t block, uint32_t *count)
 	if (block >= view->root.nr_blocks)
 		return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "block %" PRIu64 " of a %s space map of %" PRIu64, block,
 			       name_of(view), view->root.nr_blocks);
-	r = find_bitmap(view, block / TP_BITMAP_NR_ENTRIES, &bitmap);
+	r = tp_sm_find_bitmap(view, block / TP_BITMAP_NR_ENTRIES, &entry);
 	if (r)
 		return r;
 	thinp_read_begin(view->reader, &section);
-	r = thinp_read_block(&section, bitmap, thinp_block_type_bitmap(), &data);
+	r = thinp_read_block(&section, entry.bitmap, thinp_block_type_bitmap(), &data);
 	if (!r)
 		bits = tp_bitmap_get(data, (uint32_t)(block % TP_BITMAP_NR_ENTRIES));
 	thinp_read_end(&section);
@@ -185,13 +185,13 @@ int tp_sm_walk(const struct tp_sm_view *view, uint64_t begin, uint64_t end, tp_s
 	while (!r && begin < end) {
 		uint64_t bitmap = begin / TP_BITMAP_NR_ENTRIES;
 		uint64_t border = (bitmap + 1) * TP_BITMAP_NR_ENTRIES;
-		thinp_block_t block;
+		struct tp_index_entry entry;
 
 		if (border > end)
 			border = end;
-		r = find_bitmap(view, bitmap, &block);
+		r = tp_sm_find_bitmap(view, bitmap, &entry);
 		if (!r)
-			r = read_copy(view->reader, block, thinp_block_type_bitmap(), data);
+			r = read_copy(view->reader, entry.bitmap, thinp_block_type_bitmap(), data);
 		if (!r)
 			r = walk_bitmap(view, begin, border, data, &run);
 		begin = border;

@@ -21,6 +21,9 @@ struct tp_sm_view {
 	enum tp_sm_kind kind;
 };
 
+/* The entry of a bitmap in the index; its address is checked, its hints are not. */
+int tp_sm_find_bitmap(const struct tp_sm_view *view, uint64_t bitmap, struct tp_index_entry *entry);
+
 /* The count of a block. THINP_ERANGE beyond the map. */
 int tp_sm_count(const struct tp_sm_view *view, uint64_t block, uint32_t *count);
 
