@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * space_map/page.c - rows of bits, and where pages are kept.
+ */
+#include "space_map/page.h"
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+
+#include <string.h>
+
+/* --- bits --- */
+
+static uint32_t lowest_bit(uint64_t word)
+{
+	return (uint32_t)__builtin_ctzll(word);
+}
+
+/* `flip` is all ones to look for clear bits. */
+static uint32_t find(const uint64_t *bits, uint32_t i, uint64_t flip)
+{
+	uint32_t w = i / 64;
+	uint64_t word;
+
+	if (w >= TP_PAGE_NR_WORDS)
+		return TP_PAGE_NR_BLOCKS;
+	word = (bits[w] ^ flip) & UINT64_MAX << i % 64;
+	while (!word) {
+		if (++w == TP_PAGE_NR_WORDS)
+			return TP_PAGE_NR_BLOCKS;
+		word = bits[w] ^ flip;
+	}
+	return w * 64 + lowest_bit(word);
+}
+
+uint32_t tp_bits_find_set(const uint64_t *bits, uint32_t i)
+{
+	return find(bits, i, 0);
+}
+
+uint32_t tp_bits_find_clear(const uint64_t *bits, uint32_t i)
+{
+	return find(bits, i, UINT64_MAX);
+}
+
+uint64_t tp_page_used_word(const struct tp_page *page, uint32_t w)
+{
+	const uint8_t *counts = page->counts + (size_t)w * 64;
+	uint64_t word = 0;
+
+	for (uint32_t i = 0; i < 64; i++)
+		word |= (uint64_t)(counts[i] != 0) << i;
+	return word;
+}
+
+uint32_t tp_page_first_zero(const struct tp_page *page)
+{
+	const uint8_t *zero = memchr(page->counts, 0, sizeof(page->counts));
+
+	return zero ? (uint32_t)(zero - page->counts) : TP_PAGE_NR_BLOCKS;
+}
+
+/* --- the directory --- */
+
+void tp_directory_init(struct tp_directory *directory, const struct thinp_allocator *allocator)
+{
+	*directory = (struct tp_directory){.allocator = *allocator};
+}
+
+static void drop_chunk(struct tp_directory *directory, struct tp_directory_chunk *chunk)
+{
+	if (!chunk)
+		return;
+	for (size_t i = 0; i < TP_DIRECTORY_CHUNK; i++)
+		tp_free(&directory->allocator, chunk->pages[i], sizeof(struct tp_page));
+	tp_free(&directory->allocator, chunk, sizeof(*chunk));
+}
+
+void tp_directory_clear(struct tp_directory *directory)
+{
+	for (uint64_t i = 0; i < directory->nr_chunks; i++)
+		drop_chunk(directory, directory->chunks[i]);
+	tp_free(&directory->allocator, directory->chunks, directory->nr_chunks * sizeof(struct tp_directory_chunk *));
+	tp_directory_init(directory, &directory->allocator);
+}
+
+int tp_directory_grow(struct tp_directory *directory, uint64_t nr_pages)
+{
+	uint64_t nr_chunks = (nr_pages + TP_DIRECTORY_CHUNK - 1) / TP_DIRECTORY_CHUNK;
+	struct tp_directory_chunk **chunks;
+
+	if (nr_chunks <= directory->nr_chunks)
+		return 0;
+	chunks = tp_alloc_zeroed(&directory->allocator, nr_chunks, sizeof(struct tp_directory_chunk *));
+	if (!chunks)
+		return THINP_ENOMEM;
+	for (uint64_t i = 0; i < directory->nr_chunks; i++)
+		chunks[i] = directory->chunks[i];
+	tp_free(&directory->allocator, directory->chunks, directory->nr_chunks * sizeof(struct tp_directory_chunk *));
+	directory->bytes += (nr_chunks - directory->nr_chunks) * sizeof(struct tp_directory_chunk *);
+	directory->chunks = chunks;
+	directory->nr_chunks = nr_chunks;
+	return 0;
+}
+
+static int make_chunk(struct tp_directory *directory, uint64_t i)
+{
+	if (directory->chunks[i])
+		return 0;
+	directory->chunks[i] = tp_alloc_zeroed(&directory->allocator, 1, sizeof(struct tp_directory_chunk));
+	if (!directory->chunks[i])
+		return THINP_ENOMEM;
+	directory->bytes += sizeof(struct tp_directory_chunk);
+	return 0;
+}
+
+int tp_directory_make(struct tp_directory *directory, uint64_t number, struct tp_page **page)
+{
+	int r = tp_directory_grow(directory, number + 1);
+	struct tp_page *made;
+
+	if (!r)
+		r = make_chunk(directory, number / TP_DIRECTORY_CHUNK);
+	if (r)
+		return r;
+	made = tp_alloc_zeroed(&directory->allocator, 1, sizeof(*made));
+	if (!made)
+		return THINP_ENOMEM;
+	directory->bytes += sizeof(*made);
+	made->number = number;
+	*page = made;
+	return 0;
+}
+
+void tp_directory_put(struct tp_directory *directory, struct tp_page *page)
+{
+	directory->chunks[page->number / TP_DIRECTORY_CHUNK]->pages[page->number % TP_DIRECTORY_CHUNK] = page;
+}
+
+void tp_directory_drop(struct tp_directory *directory, struct tp_page *page)
+{
+	struct tp_directory_chunk *chunk = directory->chunks[page->number / TP_DIRECTORY_CHUNK];
+
+	chunk->pages[page->number % TP_DIRECTORY_CHUNK] = NULL;
+	tp_free(&directory->allocator, page, sizeof(*page));
+	directory->bytes -= sizeof(*page);
+}
+
+static struct tp_page *next_in_chunk(const struct tp_directory_chunk *chunk, uint64_t i)
+{
+	for (; chunk && i < TP_DIRECTORY_CHUNK; i++) {
+		if (chunk->pages[i])
+			return chunk->pages[i];
+	}
+	return NULL;
+}
+
+struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t number)
+{
+	uint64_t i = number % TP_DIRECTORY_CHUNK;
+
+	for (uint64_t c = number / TP_DIRECTORY_CHUNK; c < directory->nr_chunks; c++, i = 0) {
+		struct tp_page *page = next_in_chunk(directory->chunks[c], i);
+
+		if (page)
+			return page;
+	}
+	return NULL;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * space_map/page.h - the counts of one bitmap in memory, and the directory of pages.
+ *
+ * Beside the counts a page has five rows of bits. A block can be handed out when its bit in `available` is set, which is so
+ * exactly when its count, pending operations included, is 0, and none of `committed` and `held` has it. So a search for free
+ * blocks looks at one row of words.
+ */
+#ifndef TP_SPACE_MAP_PAGE_H
+#define TP_SPACE_MAP_PAGE_H
+
+#include "base/error.h"
+#include "format/space_map.h"
+
+#include <thinp/allocator.h>
+
+#define TP_PAGE_NR_BLOCKS TP_BITMAP_NR_ENTRIES
+#define TP_PAGE_NR_WORDS  (TP_PAGE_NR_BLOCKS / 64)
+#define TP_PAGE_LARGE     255u /* as a count: the table of large counts has it */
+
+static_assert(TP_PAGE_NR_WORDS * 64 == TP_PAGE_NR_BLOCKS, "the bits of a page fill whole words");
+
+struct tp_page {
+	uint64_t number;
+	struct tp_index_entry entry;          /* bitmap 0: there is none yet */
+	uint64_t leaves_known_at;             /* thinp_sm::overflow_generation when nr_leaves was found */
+	uint32_t nr_leaves;                   /* of the overflow tree, where counts of this page may be */
+	uint32_t nr_used;                     /* counts that are not 0 */
+	uint32_t nr_available;                /* bits in available */
+	uint32_t nr_changed;                  /* bits in changed */
+	uint32_t nr_inserts;                  /* of these, without an entry in the overflow tree */
+	bool is_dirty;                        /* a count has changed since the last commit, or the bitmap is new */
+	bool is_shadow;                       /* the bitmap was made in this transaction */
+	uint64_t available[TP_PAGE_NR_WORDS]; /* may be handed out */
+	uint64_t committed[TP_PAGE_NR_WORDS]; /* used in the last commit */
+	uint64_t held[TP_PAGE_NR_WORDS];      /* used in a commit that a view is on */
+	uint64_t entries[TP_PAGE_NR_WORDS];   /* the overflow tree has an entry */
+	uint64_t changed[TP_PAGE_NR_WORDS];   /* its entry is to be inserted, changed or removed */
+	uint8_t counts[TP_PAGE_NR_BLOCKS];
+};
+
+static inline bool tp_bit_get(const uint64_t *bits, uint32_t i)
+{
+	return bits[i / 64] >> i % 64 & 1;
+}
+
+static inline void tp_bit_set(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] |= UINT64_C(1) << i % 64;
+}
+
+static inline void tp_bit_clear(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] &= ~(UINT64_C(1) << i % 64);
+}
+
+/* The lowest bit that is set, from bit i on; TP_PAGE_NR_BLOCKS: none. */
+uint32_t tp_bits_find_set(const uint64_t *bits, uint32_t i);
+
+/* The lowest bit that is not set, from bit i on; TP_PAGE_NR_BLOCKS: none. */
+uint32_t tp_bits_find_clear(const uint64_t *bits, uint32_t i);
+
+/* The 64 blocks of word w whose count is not 0. */
+uint64_t tp_page_used_word(const struct tp_page *page, uint32_t w);
+
+/* Index of the first count that is 0; TP_PAGE_NR_BLOCKS: none. */
+uint32_t tp_page_first_zero(const struct tp_page *page);
+
+/* --- the directory: two levels, so that a large map of which little is used costs little --- */
+
+#define TP_DIRECTORY_CHUNK 512u
+
+struct tp_directory_chunk {
+	struct tp_page *pages[TP_DIRECTORY_CHUNK];
+};
+
+struct tp_directory {
+	struct thinp_allocator allocator;
+	struct tp_directory_chunk **chunks;
+	uint64_t nr_chunks;
+	uint64_t bytes; /* pages, chunks and directory */
+};
+
+void tp_directory_init(struct tp_directory *directory, const struct thinp_allocator *allocator);
+
+/* Forgets all pages and gives the memory back. */
+void tp_directory_clear(struct tp_directory *directory);
+
+/* Sees to it that pages up to this number can be in it. */
+int tp_directory_grow(struct tp_directory *directory, uint64_t nr_pages) TP_MUST_USE;
+
+/* NULL: not in memory. */
+static inline struct tp_page *tp_directory_get(const struct tp_directory *directory, uint64_t number)
+{
+	const struct tp_directory_chunk *chunk;
+
+	if (number / TP_DIRECTORY_CHUNK >= directory->nr_chunks)
+		return NULL;
+	chunk = directory->chunks[number / TP_DIRECTORY_CHUNK];
+	return chunk ? chunk->pages[number % TP_DIRECTORY_CHUNK] : NULL;
+}
+
+/* Memory for a page that is not in the directory yet: zeros, but for its number. */
+int tp_directory_make(struct tp_directory *directory, uint64_t number, struct tp_page **page) TP_MUST_USE;
+
+/* Puts it in. */
+void tp_directory_put(struct tp_directory *directory, struct tp_page *page);
+
+/* Releases a page, which may be in it. */
+void tp_directory_drop(struct tp_directory *directory, struct tp_page *page);
+
+/* The page in memory with the lowest number, from this number on; NULL: none. */
+struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t number);
+
+#endif
