@@ -19,11 +19,11 @@ struct tp_sm_opts {
 	const struct thinp_allocator *allocator;
 	const struct thinp_opq_policy *policy; /* NULL: fifo */
 	bool queue_always;                     /* every operation waits until the commit, or until the ledger is full */
-	uint64_t memory_limit; /* bytes for pages of counts; dirty ones are recorded early; 0: no limit */
+	uint64_t first_block; /* of a new metadata map: blocks before it (superblocks) are counted once; 0: 1 */
 };
 
-/* The metadata map of the last commit; root NULL: of an empty device, to be made with thinp_sm_extend(). Blocks before
- * first_block (the superblock, for example) are counted once by whoever makes a map. */
+/* The metadata map of the last commit; root NULL: of an empty device, to be made with thinp_sm_extend(). opts NULL:
+ * defaults. The reader must let through every block of the device, and outlive the map. */
 int tp_sm_open_metadata(struct thinp_reader *reader, const struct tp_sm_root *root, const struct tp_sm_opts *opts,
 			struct thinp_sm **sm) TP_MUST_USE;
 
@@ -31,9 +31,14 @@ int tp_sm_open_metadata(struct thinp_reader *reader, const struct tp_sm_root *ro
 int tp_sm_open_data(struct thinp_reader *reader, const struct tp_sm_root *root, struct thinp_sm *metadata,
 		    const struct tp_sm_opts *opts, struct thinp_sm **sm) TP_MUST_USE;
 
+/* For a device that has grown. */
+void tp_sm_set_reader(struct thinp_sm *sm, struct thinp_reader *reader);
+
+/* Data maps are closed before their metadata map. NULL is allowed. */
 void tp_sm_close(struct thinp_sm *sm);
 
-/* Brings the blocks of the map up to date. When it fails, the transaction can only be aborted. */
+/* Brings the blocks of the map up to date. Takes what was kept back for it, so it does not fail for lack of space. When it
+ * fails, the transaction can only be aborted. From now on to the commit nothing may be changed but other maps be recorded. */
 int tp_sm_record(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
 
 /* The root record, right after recording. */
@@ -46,6 +51,6 @@ void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold);
 void tp_sm_release(struct thinp_sm *sm, uint64_t commit);
 
 /* Everything is again as the last commit had it. */
-int tp_sm_abort(struct thinp_sm *sm) TP_MUST_USE;
+void tp_sm_abort(struct thinp_sm *sm);
 
 #endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * space_map/cost.c - how many blocks recording may take: what must be kept back, so that a commit finds room.
+ *
+ * Recording a map takes a block for
+ *
+ *   - each bitmap that is changed and none of this transaction, and each new one. Of a metadata map that may be all of them,
+ *     since taking and freeing blocks for recording changes counts anywhere in it;
+ *   - the index block of a metadata map, once;
+ *   - copies of nodes, each at most once, for a copy is changed in place afterwards: the leaves that are touched and the
+ *     nodes above them, but never more than the tree has;
+ *   - new nodes, where nodes are split.
+ *
+ * Blocks that recording frees do not count against it: the last commit uses them.
+ *
+ * Leaves. Inserting touches a leaf and a neighbour of it, removing two neighbours. All changes in one page of counts stay
+ * within the leaves that have counts of the page, and one neighbour at each end. So a page touches the smaller of three
+ * leaves for a change, and that number of leaves and two. The nodes right above them: no more than the leaves, and one
+ * neighbour at each end; and so on up; but one root.
+ *
+ * Splits. A leaf that is touched may be full from the start; after that its parts have room for a third of a leaf each. So
+ * there are no more splits than insertions, nor than touched leaves and one for each third of a leaf of insertions. Nodes
+ * above are split when they are full, even on the way to a leaf that is not: the same holds for them. A root that is split
+ * makes two nodes.
+ */
+#include "space_map/sm.h"
+
+#include "format/node.h"
+
+#include <inttypes.h>
+
+#define RELEASE_PATHS 32u  /* blocks for the paths of three trees, with two neighbours at each level */
+#define RELEASE_LEAF  252u /* values that go with one leaf of mappings: each may be in a bitmap of its own */
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t tp_sm_page_leaves(const struct tp_page *page, uint32_t nr_changed)
+{
+	return min64((uint64_t)nr_changed * 3, nr_changed ? (uint64_t)page->nr_leaves + 2 : 0);
+}
+
+struct changes {
+	uint64_t nr_changed;
+	uint64_t nr_inserts; /* of these */
+	uint64_t nr_leaves;  /* that they touch */
+	uint32_t value_size;
+};
+
+static uint64_t splits_of(uint64_t nr_changes, uint64_t nr_touched, uint64_t nr_new_below, uint32_t max_entries)
+{
+	return min64(nr_changes, nr_touched + nr_new_below / (max_entries / 3));
+}
+
+static uint64_t new_nodes(const struct tp_sm_tree *tree, const struct changes *changes, uint64_t nr_leaves)
+{
+	uint64_t splits = splits_of(changes->nr_inserts, nr_leaves, changes->nr_inserts,
+				    tp_node_max_entries(changes->value_size));
+	uint64_t sum = splits + (changes->nr_inserts || tree->depth > 1 ? 2 : 0);
+
+	for (uint32_t level = 1; level < tree->depth; level++) {
+		uint64_t touched = level + 1 == tree->depth ? 1 : nr_leaves + 2;
+
+		splits = splits_of(changes->nr_changed, touched, splits, tp_node_max_entries(8));
+		sum += splits;
+	}
+	return sum;
+}
+
+static uint64_t tree_cost(const struct tp_sm_tree *tree, const struct changes *changes)
+{
+	uint64_t leaves = min64(changes->nr_leaves, tree->nr_nodes);
+	uint64_t copies = 1;
+
+	if (!changes->nr_changed)
+		return tree->root ? 0 : 1;
+	if (tree->depth > 1)
+		copies = leaves + (tree->depth - 2) * (leaves + 2) + 1;
+	return (tree->root ? min64(copies, tree->nr_nodes) : 1) + new_nodes(tree, changes, leaves);
+}
+
+static uint64_t overflow_cost(const struct thinp_sm *sm, const struct tp_sm_work *work)
+{
+	struct changes changes = {.nr_changed = work->nr_changed,
+				  .nr_inserts = work->nr_inserts,
+				  .nr_leaves = work->nr_leaves,
+				  .value_size = 4};
+
+	return tree_cost(&sm->now.overflow, &changes);
+}
+
+static uint64_t data_cost(const struct thinp_sm *sm, const struct tp_sm_work *work)
+{
+	uint64_t nr_new = tp_sm_nr_pages(sm) - sm->now.nr_bitmaps;
+	uint64_t nr_bitmaps = nr_new + work->nr_dirty;
+	struct changes changes = {.nr_changed = nr_bitmaps,
+				  .nr_inserts = nr_new,
+				  .nr_leaves = work->nr_dirty + (nr_new ? 2 : 0),
+				  .value_size = TP_INDEX_ENTRY_SIZE};
+
+	return nr_bitmaps + tree_cost(&sm->now.index_tree, &changes) + overflow_cost(sm, work);
+}
+
+static uint64_t metadata_cost(const struct thinp_sm *sm, const struct tp_sm_work *work)
+{
+	return 1 + tp_sm_nr_pages(sm) - work->nr_shadows + overflow_cost(sm, work);
+}
+
+uint64_t tp_sm_cost_of(const struct thinp_sm *sm, const struct tp_sm_work *work)
+{
+	return sm->kind == TP_SM_DATA ? data_cost(sm, work) : metadata_cost(sm, work);
+}
+
+uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata)
+{
+	uint64_t sum = tp_sm_cost_of(metadata, &metadata->work);
+
+	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
+		sum += tp_sm_cost_of(sm, &sm->work);
+	return sum;
+}
+
+/* What comes on top when the values of a leaf of mappings are dropped. */
+static uint64_t cost_of_leaf(const struct thinp_sm *sm)
+{
+	uint64_t nr = min64(RELEASE_LEAF, tp_sm_nr_pages(sm));
+	struct tp_sm_work more = sm->work;
+
+	more.nr_dirty = min64(more.nr_dirty + nr, tp_sm_nr_pages(sm));
+	more.nr_changed += RELEASE_LEAF;
+	more.nr_leaves += min64(sm->now.overflow.nr_nodes, (uint64_t)RELEASE_LEAF * 3);
+	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
+}
+
+/* Nothing is made by such a change but copies, so it takes no more than there are blocks in use. */
+uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
+{
+	uint64_t sum = RELEASE_PATHS;
+
+	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
+		sum += cost_of_leaf(sm);
+	return min64(sum, metadata->now.nr_blocks - metadata->now.nr_zero);
+}
+
+int tp_sm_check_cost(const struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks)
+{
+	const struct thinp_sm *metadata = sm->metadata;
+	uint64_t cost;
+
+	if (metadata->is_recording)
+		return 0; /* this is what was kept back */
+	cost = tp_sm_commit_cost(metadata) - tp_sm_cost_of(sm, &sm->work) + tp_sm_cost_of(sm, work);
+	if (cost <= metadata->now.nr_available && nr_blocks <= metadata->now.nr_available - cost)
+		return 0;
+	return tp_fail(THINP_ENOSPC, THINP_NO_BLOCK,
+		       "%" PRIu64 " metadata blocks can be taken, %" PRIu64 " of them are kept back for a commit",
+		       metadata->now.nr_available, cost);
+}

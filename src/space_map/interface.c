@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * space_map/interface.c - how others take and count blocks: the public functions, and the table for transactions.
+ */
+#include "space_map/sm.h"
+
+#include "base/opts.h"
+
+#include <inttypes.h>
+
+int thinp_sm_take(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t *first, uint64_t *nr_taken)
+{
+	return tp_sm_take_cause(sm, nr_blocks, THINP_CAUSE_USER, first, nr_taken);
+}
+
+int thinp_sm_inc(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks)
+{
+	return tp_sm_issue(sm, THINP_OP_INC, first, nr_blocks, THINP_CAUSE_USER);
+}
+
+int thinp_sm_dec(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks)
+{
+	return tp_sm_issue(sm, THINP_OP_DEC, first, nr_blocks, THINP_CAUSE_USER);
+}
+
+int thinp_sm_count(struct thinp_sm *sm, uint64_t block, uint32_t *count)
+{
+	return tp_sm_get_count(sm, block, count);
+}
+
+static int alloc_take(void *ctx, uint32_t cause, thinp_block_t *block)
+{
+	return tp_sm_take_cause(ctx, 1, cause, block, NULL);
+}
+
+static int alloc_inc(void *ctx, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
+{
+	return tp_sm_issue(ctx, THINP_OP_INC, first, nr_blocks, cause);
+}
+
+static int alloc_dec(void *ctx, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
+{
+	return tp_sm_issue(ctx, THINP_OP_DEC, first, nr_blocks, cause);
+}
+
+static int alloc_count(void *ctx, thinp_block_t block, uint32_t *count)
+{
+	return tp_sm_get_count(ctx, block, count);
+}
+
+static int alloc_reserve(void *ctx, uint64_t nr_blocks, uint32_t flags)
+{
+	const struct thinp_sm *sm = ctx;
+	uint64_t release = flags & THINP_RESERVE_RELEASE ? 0 : tp_sm_release_cost(sm->metadata);
+	uint64_t wanted = nr_blocks <= UINT64_MAX - release ? nr_blocks + release : UINT64_MAX;
+
+	if (sm->kind == TP_SM_METADATA)
+		return tp_sm_check_cost(sm, &sm->work, wanted);
+	if (nr_blocks > sm->now.nr_available)
+		return tp_fail(THINP_ENOSPC, THINP_NO_BLOCK,
+			       "%" PRIu64 " data blocks are wanted, %" PRIu64 " can be taken", nr_blocks,
+			       sm->now.nr_available);
+	return tp_sm_check_cost(sm, &sm->work, release);
+}
+
+void thinp_sm_get_alloc(struct thinp_sm *sm, struct thinp_alloc *alloc)
+{
+	const struct thinp_alloc table = {.size = sizeof(table),
+					  .ctx = sm,
+					  .take = alloc_take,
+					  .inc = alloc_inc,
+					  .dec = alloc_dec,
+					  .count = alloc_count,
+					  .reserve = alloc_reserve};
+
+	tp_result_give(alloc, &table, sizeof(table));
+}
