@@ -32,12 +32,15 @@ enum tp_buffer_use { TP_UNUSED, TP_USED, TP_AHEAD };
 
 /* A buffer of the cache. The public interface names it and tells nothing of it. Without the lock readers look at block,
  * data, type and use of a linked buffer. A compiler may load neighbouring fields in one go, so those under the lock do
- * not share a word with an atomic one. */
+ * not share a word with one that is changed without it and read beside them. */
 struct thinp_buffer {
 	thinp_block_t block;
 	uint8_t *data;                                 /* 4096 bytes, aligned to 4096 */
 	_Atomic(const struct thinp_block_type *) type; /* the kind that the content was checked as */
 	_Atomic uint8_t use;                           /* enum tp_buffer_use */
+	/* these two are of the thread that changes blocks */
+	bool is_locked; /* being changed; pinned as well, unless is_light */
+	bool is_light;  /* locked without the cache's lock and without a pin: it is dirty, so it stays where it is */
 
 	union {
 		struct { /* linked: the list of changed ones */
@@ -53,8 +56,6 @@ struct thinp_buffer {
 	uint8_t state;   /* enum tp_buffer_state */
 	bool is_private; /* not of the cache: belongs to one section */
 	bool is_own;     /* of the writer: own.c */
-	bool is_locked;  /* being changed; pinned as well, unless is_light */
-	bool is_light;   /* locked without the cache's lock and without a pin: it is dirty, so it stays where it is */
 	bool is_dirty;   /* changed since it was written; never evicted */
 	bool is_changed; /* in this transaction: in the list of such buffers */
 };
