@@ -13,6 +13,7 @@
 #include <thinp/error.h>
 
 #include "support/tm_fixture.h"
+#include "transaction/manager.h"
 
 enum { NR_BLOCKS = 100, CACHE = 16 };
 
@@ -327,6 +328,7 @@ static void a_marked_block_that_cannot_be_read_again_keeps_its_mark(void **state
 	assert_true(block_device_has_failed(&f->b->device));
 	assert_int_equal(thinp_tm_status(f->tm), 0);
 	assert_int_equal(tm_fixture_change(f, block, 1, 2), block);
+	assert_int_equal(tp_marks_find(&f->tm->marks, block)->buffer->block, block); /* found fast from now on */
 	tm_fixture_commit(f);
 	tm_fixture_free(f);
 }
