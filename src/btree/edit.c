@@ -37,6 +37,8 @@ static void move_tail(void *node, uint32_t from, uint32_t to)
 {
 	size_t nr = tp_node_nr_entries(node) - from;
 
+	if (!nr) /* most often, where keys ascend */
+		return;
 	memmove(key_at(node, to), key_at(node, from), 8 * nr);
 	memmove(tp_node_value_at(node, to), tp_node_value_at(node, from), tp_node_value_size(node) * nr);
 }

@@ -49,7 +49,13 @@ static inline void tp_node_set_key(void *node, uint32_t i, uint64_t key)
 /* i is below the capacity; the value is not inside the node. */
 static inline void tp_node_set_value(void *node, uint32_t i, const void *value_le)
 {
-	memcpy(tp_node_value_at(node, i), value_le, tp_node_value_size(node));
+	uint8_t *to = tp_node_value_at(node, i);
+	uint32_t value_size = tp_node_value_size(node);
+
+	if (value_size == 8)
+		memcpy(to, value_le, 8);
+	else
+		memcpy(to, value_le, value_size);
 }
 
 /* The same where values are 8 bytes. */
