@@ -25,8 +25,6 @@
  * one more because of that. In others they may stay as they are. */
 #define ROUNDS_EACH 4u
 #define LEAF_ROUNDS 4u
-/* Internal nodes are given this many entries more than they must have: some of their children will be merged. */
-#define SLACK       3u
 
 struct range {
 	struct thinp_tm *tm;
@@ -368,7 +366,7 @@ static int fill_child(struct range *range, uint32_t index, bool *changed)
 	int r = tp_descent_child_fill(&range->descent, index, &fill);
 
 	*changed = false;
-	if (r || fill.nr_entries >= fill.minimum + (fill.is_leaf ? 0 : SLACK))
+	if (r || fill.nr_entries >= fill.minimum)
 		return r;
 	if (!range->rounds || (fill.is_leaf && !range->leaf_rounds))
 		return 0;

@@ -307,6 +307,7 @@ void forest_begin_trial(struct forest *f, struct forest_trial *trial)
 
 void forest_end_trial(struct forest *f, struct forest_trial *trial)
 {
+	assert_int_not_equal(thinp_bm_flush(f->bm), THINP_EINVAL); /* no block is locked: LOCKCHECK */
 	thinp_bm_abort(f->bm);
 	thinp_tm_destroy(f->tm);
 	thinp_bm_destroy(f->bm);

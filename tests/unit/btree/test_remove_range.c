@@ -278,7 +278,7 @@ static void change_at_random(struct forest *f, uint64_t *rng)
 	assert_true(f->nr_values_told <= f->nr_values_asked);
 }
 
-static void everything_at_random(void **state)
+static void BR_10_no_count_leaves_its_range_while_everything_is_done_at_random(void **state)
 {
 	uint64_t rng = random_begin();
 
@@ -314,7 +314,7 @@ int main(void)
 		cmocka_unit_test(trees_of_all_depths_are_emptied_in_steps),
 		cmocka_unit_test(keys_at_the_edges),
 		cmocka_unit_test(a_range_lies_in_one_tree_of_the_last_level),
-		cmocka_unit_test(everything_at_random),
+		cmocka_unit_test(BR_10_no_count_leaves_its_range_while_everything_is_done_at_random),
 	};
 
 	return cmocka_run_group_tests_name("btree/remove_range", tests, NULL, NULL);
