@@ -25,6 +25,15 @@ static void plant(struct forest *f, uint32_t value_size, uint32_t per_leaf, size
 	forest_check(f);
 }
 
+static void plant_underfull(struct forest *f, uint32_t per_leaf, size_t nr)
+{
+	const struct tree_shape shape = {.per_leaf = per_leaf};
+
+	forest_open(f, 100, 1, 400);
+	f->may_be_underfull = true;
+	forest_plant_plain(f, &shape, nr, 10);
+}
+
 static void check_removed(struct forest *f, unsigned int tree, uint64_t key)
 {
 	assert_int_equal(forest_remove(f, tree, &key), 0);
@@ -269,6 +278,32 @@ static void BR_12_everything_works_on_nodes_that_are_too_empty(void **state)
 	}
 }
 
+/* Gives a leaf for nine entries of 400 bytes another capacity. */
+static void set_capacity(struct forest *f, thinp_block_t leaf, uint32_t capacity)
+{
+	struct image_block node;
+	uint32_t nr = tree_nr_entries(&f->image, leaf);
+
+	image_read(&f->image, leaf, &node);
+	memmove(node.data + TREE_KEYS + 8 * (size_t)capacity, node.data + TREE_KEYS + 8 * 9, nr * (size_t)400);
+	tp_store_le32(node.data + TREE_MAX_ENTRIES, capacity);
+	image_put(&f->image, leaf, &node, thinp_block_type_node());
+}
+
+/* Evened out, each would get five entries, and one has room for four. */
+static void BR_12_a_node_gets_no_more_than_it_has_room_for(void **state)
+{
+	struct forest f;
+
+	(void)state;
+	plant_underfull(&f, 9, 10);
+	set_capacity(&f, tree_child(&f.image, f.trees[0].root, 1), 4);
+	forest_commit(&f, true);
+	check_removed(&f, 0, 100);
+	check_removed(&f, 0, 10);
+	forest_close(&f);
+}
+
 /* Leaves of other capacities than ours: they are left as they are, and nothing goes wrong. */
 static void BR_12_nodes_of_different_capacity_are_not_mixed(void **state)
 {
@@ -277,15 +312,8 @@ static void BR_12_nodes_of_different_capacity_are_not_mixed(void **state)
 	(void)state;
 	plant(&f, 400, 3, 18);
 	f.may_be_underfull = true;
-	for (uint32_t i = 0; i < 6; i += 2) {
-		thinp_block_t leaf = tree_child(&f.image, f.trees[0].root, i);
-		struct image_block node;
-
-		image_read(&f.image, leaf, &node);
-		memmove(node.data + TREE_KEYS + 8 * 7, node.data + TREE_KEYS + 8 * 9, 3 * 400);
-		tp_store_le32(node.data + TREE_MAX_ENTRIES, 7);
-		image_put(&f.image, leaf, &node, thinp_block_type_node());
-	}
+	for (uint32_t i = 0; i < 6; i += 2)
+		set_capacity(&f, tree_child(&f.image, f.trees[0].root, i), 7);
 	forest_commit(&f, true);
 	forest_check(&f);
 	forest_snapshot(&f, 0);
@@ -401,6 +429,7 @@ int main(void)
 		cmocka_unit_test(BR_08_BT_17_removing_an_absent_key_changes_nothing),
 		cmocka_unit_test(BT_17_a_tree_that_was_emptied_can_be_read_and_dropped),
 		cmocka_unit_test(BR_12_everything_works_on_nodes_that_are_too_empty),
+		cmocka_unit_test(BR_12_a_node_gets_no_more_than_it_has_room_for),
 		cmocka_unit_test(BR_12_nodes_of_different_capacity_are_not_mixed),
 		cmocka_unit_test(BR_13_the_place_in_the_upper_tree_is_the_one_gone_through),
 		cmocka_unit_test(BT_01_dropping_gives_back_every_block_and_value),
