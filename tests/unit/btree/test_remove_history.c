@@ -290,17 +290,35 @@ static void set_capacity(struct forest *f, thinp_block_t leaf, uint32_t capacity
 	image_put(&f->image, leaf, &node, thinp_block_type_node());
 }
 
-/* Evened out, each would get five entries, and one has room for four. */
+/* Takes entries out of the model and of the count of owners; the test sees to the leaf. */
+static void forget_entries(struct forest *f, size_t first, size_t nr)
+{
+	struct forest_tree *tree = &f->trees[0];
+
+	for (size_t i = first; i < first + nr; i++)
+		f->owners[tree->numbers[i]] = 0;
+	tree->nr -= nr;
+	memmove(tree->keys + first, tree->keys + first + nr, (tree->nr - first) * sizeof(*tree->keys));
+	memmove(tree->numbers + first, tree->numbers + first + nr, (tree->nr - first) * sizeof(*tree->numbers));
+}
+
+/* Evened out, the one in the middle would get six entries, and it has room for four. */
 static void BR_12_a_node_gets_no_more_than_it_has_room_for(void **state)
 {
 	struct forest f;
+	thinp_block_t middle;
 
 	(void)state;
-	plant_underfull(&f, 9, 10);
-	set_capacity(&f, tree_child(&f.image, f.trees[0].root, 1), 4);
+	plant_underfull(&f, 9, 27);
+	middle = tree_child(&f.image, f.trees[0].root, 1);
+	image_set32(&f.image, middle, TREE_NR_ENTRIES, 1);
+	set_capacity(&f, middle, 4);
+	forget_entries(&f, 10, 8);
 	forest_commit(&f, true);
+	forest_check(&f);
 	check_removed(&f, 0, 100);
 	check_removed(&f, 0, 10);
+	check_removed(&f, 0, 270);
 	forest_close(&f);
 }
 
