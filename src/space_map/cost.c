@@ -134,14 +134,14 @@ static uint64_t cost_of_leaf(const struct thinp_sm *sm)
 	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
 }
 
-/* Nothing is made by such a change but copies, so it takes no more than there are blocks in use. */
+/* Nothing is made by such a change but copies, so it takes no more than the last commit uses. */
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 {
 	uint64_t sum = RELEASE_PATHS;
 
 	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
 		sum += cost_of_leaf(sm);
-	return min64(sum, metadata->now.nr_blocks - metadata->now.nr_zero);
+	return min64(sum, metadata->committed.nr_blocks - metadata->committed.nr_zero);
 }
 
 int tp_sm_check_cost(const struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks)

@@ -10,7 +10,10 @@
 
 int thinp_sm_take(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t *first, uint64_t *nr_taken)
 {
-	return tp_sm_take_cause(sm, nr_blocks, THINP_CAUSE_USER, first, nr_taken);
+	/* blocks that are kept for changes that free space are for those who reserve */
+	uint64_t spare = sm->kind == TP_SM_METADATA ? tp_sm_release_cost(sm) : 0;
+
+	return tp_sm_take_cause(sm, nr_blocks, spare, THINP_CAUSE_USER, first, nr_taken);
 }
 
 int thinp_sm_inc(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks)
@@ -30,7 +33,7 @@ int thinp_sm_count(struct thinp_sm *sm, uint64_t block, uint32_t *count)
 
 static int alloc_take(void *ctx, uint32_t cause, thinp_block_t *block)
 {
-	return tp_sm_take_cause(ctx, 1, cause, block, NULL);
+	return tp_sm_take_cause(ctx, 1, 0, cause, block, NULL);
 }
 
 static int alloc_inc(void *ctx, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)

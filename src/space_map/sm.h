@@ -145,7 +145,8 @@ void tp_sm_rearm_threshold(struct thinp_sm *sm);
 
 /* --- taking --- */
 
-int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint32_t cause, uint64_t *first,
+/* Takes neighbours, and leaves so many blocks to spare on top of what a commit may need. */
+int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t spare, uint32_t cause, uint64_t *first,
 		     uint64_t *nr_taken) TP_MUST_USE;
 
 /* --- costs --- */

@@ -173,7 +173,8 @@ static int find(struct thinp_sm *sm, uint64_t nr_blocks, bool may_be_less, uint6
 	return 0;
 }
 
-int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint32_t cause, uint64_t *first, uint64_t *nr_taken)
+int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t spare, uint32_t cause, uint64_t *first,
+		     uint64_t *nr_taken)
 {
 	uint64_t found = 0, nr = 0;
 	int r;
@@ -184,7 +185,7 @@ int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint32_t cause, ui
 		return no_space(sm, nr_blocks);
 	r = find(sm, nr_blocks, nr_taken, &found, &nr);
 	if (!r && sm->kind == TP_SM_METADATA)
-		r = tp_sm_check_cost(sm, &sm->work, nr);
+		r = tp_sm_check_cost(sm, &sm->work, nr + spare);
 	if (!r)
 		r = tp_sm_issue(sm, THINP_OP_INC, found, nr, cause);
 	if (r)
