@@ -66,7 +66,8 @@ void meta_check_array(struct meta_check *check, thinp_block_t root, struct meta_
 /* All counts are those that the transaction knows. */
 void meta_check_compare_tm(struct meta_check *check, struct thinp_tm *tm);
 
-/* A whole image of a thin pool, as it is on the device. */
-void meta_check_thin(struct thinp_io *io);
+/* A whole image of a thin pool, as it is on the device: every count of both maps, hints, mapped_blocks. more:
+ * counts references that no superblock knows of; NULL: there are none. */
+void meta_check_thin(struct thinp_io *io, void (*more)(struct meta_check *check, void *ctx), void *ctx);
 
 #endif
