@@ -362,6 +362,45 @@ static void forget_entries(struct forest_tree *tree, size_t begin, size_t end)
 	tree->nr -= end - begin;
 }
 
+/* Makes room for one more, and puts it in. */
+static void note_entry(struct forest_tree *tree, size_t at, const uint64_t *keys, uint32_t number)
+{
+	tree->keys = realloc(tree->keys, (tree->nr + 1) * sizeof(*tree->keys));
+	tree->numbers = realloc(tree->numbers, (tree->nr + 1) * sizeof(*tree->numbers));
+	assert_non_null(tree->keys);
+	assert_non_null(tree->numbers);
+	memmove(tree->keys + at + 1, tree->keys + at, (tree->nr - at) * sizeof(*tree->keys));
+	memmove(tree->numbers + at + 1, tree->numbers + at, (tree->nr - at) * sizeof(*tree->numbers));
+	memcpy(tree->keys[at], keys, sizeof(*tree->keys));
+	tree->numbers[at] = number;
+	tree->nr++;
+}
+
+int forest_insert(struct forest *f, unsigned int number, const uint64_t *keys)
+{
+	struct forest_tree *tree = &f->trees[number];
+	uint8_t value[THINP_BLOCK_SIZE] = {0};
+	size_t i = find(f, tree, keys);
+	bool is_there = i < tree->nr && compare(f, tree->keys[i], keys) == 0;
+	thinp_block_t root = 0xdead;
+	bool inserted;
+	int r;
+
+	assert_true(f->nr_values < FOREST_VALUES);
+	tp_store_le32(value, f->nr_values);
+	r = thinp_btree_insert(f->tm, &f->type, tree->root, keys, value, &root, &inserted);
+	if (r)
+		return r;
+	assert_int_equal(inserted, !is_there);
+	if (is_there)
+		tree->numbers[i] = f->nr_values;
+	else
+		note_entry(tree, i, keys, f->nr_values);
+	f->owners[f->nr_values++] = 1;
+	tree->root = root;
+	return 0;
+}
+
 int forest_remove(struct forest *f, unsigned int number, const uint64_t *keys)
 {
 	struct forest_tree *tree = &f->trees[number];

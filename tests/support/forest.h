@@ -71,7 +71,8 @@ unsigned int forest_snapshot(struct forest *f, unsigned int tree);
 /* Ends a transaction, and begins the next with an empty cache if that is wanted. */
 void forest_commit(struct forest *f, bool reopen);
 
-/* What the library returns; on success the model follows. */
+/* What the library returns; on success the model follows. Values are new ones. */
+int forest_insert(struct forest *f, unsigned int tree, const uint64_t *keys);
 int forest_remove(struct forest *f, unsigned int tree, const uint64_t *keys);
 int forest_remove_range(struct forest *f, unsigned int tree, const uint64_t *first, const uint64_t *last,
 			uint32_t max_leaves, bool *is_complete);

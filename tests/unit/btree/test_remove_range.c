@@ -258,6 +258,16 @@ static void change_at_random(struct forest *f, uint64_t *rng)
 
 	random_keys(f, rng, first, last);
 	forest_forget(f);
+	if (what < 20) {
+		uint64_t nr = f->type.value_size < 100 ? 60 : 1 + random_next(rng) % 8;
+
+		for (first[f->type.nr_levels - 1] += 3; nr; nr--) {
+			first[f->type.nr_levels - 1] += random_next(rng) % 7;
+			if (first[f->type.nr_levels - 1] != 7)
+				assert_int_equal(forest_insert(f, 0, first), 0);
+		}
+		return;
+	}
 	if (what < 40) {
 		assert_int_equal(forest_remove(f, 0, f->trees[0].keys[random_next(rng) % f->trees[0].nr]), 0);
 	} else if (what < 70) {
