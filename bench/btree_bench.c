@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * btree_bench.c - how long an insert takes, in one transaction over a device and a map in memory: keys that ascend and keys in
- * no order, one by one; sorted keys as one batch; and the loader. The times are those of the whole tree, items are keys.
+ * no order, one by one; sorted keys as one batch; and the loader; then how long it takes to remove them again. The times are those of the whole tree, items are keys.
  */
 #include "bench.h"
 
@@ -10,8 +10,20 @@
 #include <thinp/io.h>
 
 #include <stdlib.h>
+#include <string.h>
 
-enum what { ASCENDING, RANDOM, BATCH_ASCENDING, BATCH_RANDOM, BATCH_INTO_TREE, LOAD };
+enum what {
+	ASCENDING,
+	RANDOM,
+	BATCH_ASCENDING,
+	BATCH_RANDOM,
+	BATCH_INTO_TREE,
+	LOAD,
+	REMOVE_ASCENDING,
+	REMOVE_RANDOM,
+	REMOVE_RANGE,
+	DEL
+};
 
 struct fixture {
 	enum what what;
@@ -44,7 +56,8 @@ static int by_number(const void *a, const void *b)
 
 static int make_keys(struct fixture *f)
 {
-	bool is_scattered = f->what == RANDOM || f->what == BATCH_RANDOM || f->what == BATCH_INTO_TREE;
+	bool is_scattered =
+		f->what == RANDOM || f->what == BATCH_RANDOM || f->what == BATCH_INTO_TREE || f->what == REMOVE_RANDOM;
 
 	f->keys = malloc(f->nr * sizeof(*f->keys));
 	f->values = malloc(f->nr * sizeof(*f->values));
@@ -54,7 +67,7 @@ static int make_keys(struct fixture *f)
 		f->keys[i] = is_scattered ? scatter(i + 1) : i;
 		f->values[i] = i;
 	}
-	if (is_scattered && f->what != RANDOM)
+	if (is_scattered && f->what != RANDOM && f->what != REMOVE_RANDOM)
 		qsort(f->keys, f->nr, sizeof(*f->keys), by_number);
 	return 0;
 }
@@ -143,6 +156,50 @@ static int load(struct fixture *f)
 	return r;
 }
 
+/* A full tree of the keys, which stay in the order they have. */
+static int prepare_removal(struct fixture *f)
+{
+	uint64_t *order = f->keys;
+	int r;
+
+	memcpy(f->values, f->keys, f->nr * sizeof(*f->keys));
+	qsort(f->values, f->nr, sizeof(*f->values), by_number);
+	f->keys = f->values;
+	r = load(f);
+	f->keys = order;
+	return r;
+}
+
+static int remove_all(struct fixture *f)
+{
+	const uint64_t first = 0, last = UINT64_MAX;
+	int r = 0;
+
+	if (f->what == DEL)
+		return thinp_btree_del(f->tm, &type, f->root);
+	if (f->what == REMOVE_RANGE)
+		return thinp_btree_remove_range(f->tm, &type, f->root, &first, &last, 0, &f->root, NULL, NULL);
+	for (size_t i = 0; !r && i < f->nr; i++)
+		r = thinp_btree_remove(f->tm, &type, f->root, &f->keys[i], &f->root);
+	return r;
+}
+
+static void remove_keys(struct bench_run *run, void *ctx, uint64_t nr_times)
+{
+	struct fixture *f = ctx;
+	int r;
+
+	(void)nr_times; /* once: see the table */
+	bench_pause(run);
+	r = prepare_removal(f);
+	bench_resume(run);
+	if (!r)
+		r = remove_all(f);
+	bench_count_items(run, f->nr);
+	if (r)
+		bench_skip(run, "a removal failed");
+}
+
 static void insert(struct bench_run *run, void *ctx, uint64_t nr_times)
 {
 	struct fixture *f = ctx;
@@ -165,20 +222,25 @@ static void insert(struct bench_run *run, void *ctx, uint64_t nr_times)
 }
 
 static const int64_t sizes[] = {100000, 1000000, 0};
-static const enum what whats[] = {ASCENDING, RANDOM, BATCH_ASCENDING, BATCH_RANDOM, BATCH_INTO_TREE, LOAD};
+static const enum what whats[] = {ASCENDING, RANDOM,           BATCH_ASCENDING, BATCH_RANDOM, BATCH_INTO_TREE,
+				  LOAD,      REMOVE_ASCENDING, REMOVE_RANDOM,   REMOVE_RANGE, DEL};
 
-#define BENCH(NAME, WHAT)                                                                                              \
+#define BENCH(NAME, WHAT, WORK)                                                                                        \
 	{                                                                                                              \
-		.name = (NAME), .setup = begin, .work = insert, .teardown = end, .arg = &whats[WHAT], .sizes = sizes,  \
+		.name = (NAME), .setup = begin, .work = (WORK), .teardown = end, .arg = &whats[WHAT], .sizes = sizes,  \
 		.in_microseconds = true, .nr_times = 1, .nr_repetitions = 5                                            \
 	}
 
 const struct bench benches[] = {
-	BENCH("btree/insert/ascending", ASCENDING),
-	BENCH("btree/insert/random", RANDOM),
-	BENCH("btree/insert_many/ascending", BATCH_ASCENDING),
-	BENCH("btree/insert_many/random", BATCH_RANDOM),
-	BENCH("btree/insert_many/random_into_tree", BATCH_INTO_TREE),
-	BENCH("btree/load/ascending", LOAD),
+	BENCH("btree/insert/ascending", ASCENDING, insert),
+	BENCH("btree/insert/random", RANDOM, insert),
+	BENCH("btree/insert_many/ascending", BATCH_ASCENDING, insert),
+	BENCH("btree/insert_many/random", BATCH_RANDOM, insert),
+	BENCH("btree/insert_many/random_into_tree", BATCH_INTO_TREE, insert),
+	BENCH("btree/load/ascending", LOAD, insert),
+	BENCH("btree/remove/ascending", REMOVE_ASCENDING, remove_keys),
+	BENCH("btree/remove/random", REMOVE_RANDOM, remove_keys),
+	BENCH("btree/remove_range/all", REMOVE_RANGE, remove_keys),
+	BENCH("btree/del/all", DEL, remove_keys),
 	{.name = NULL},
 };
