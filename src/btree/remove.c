@@ -5,9 +5,13 @@
  * First the way down is gone without changing anything: it tells whether there is such a key, and how much the change may
  * take. Then it is gone once more, shadowing each node. Above the leaf a child that has no more entries than it must have
  * is first evened out or merged with its neighbours, so that there is nothing to repair on the way back up.
+ *
+ * When all nodes on the way may be written in place and none has too few entries, the leaf is the only one to be touched.
  */
 #include "btree/descent.h"
 #include "btree/redistribute.h"
+
+#include "transaction/manager.h"
 
 /* What the first way down finds. */
 struct survey {
@@ -17,6 +21,9 @@ struct survey {
 	uint64_t nr_blocks; /* the most the change may take */
 	uint64_t nr_values; /* the most values whose counts it may change */
 	bool is_shared;     /* others own the node that is looked at, or one above it */
+	bool is_in_place;   /* nothing has to be copied, evened out or collapsed so far */
+	struct tp_btree_child leaf_at;
+	uint32_t index; /* of the key in the leaf */
 	thinp_block_t beside[2];
 	uint32_t nr_beside; /* neighbours of the node that is looked at */
 };
@@ -59,10 +66,19 @@ static int survey_values(struct survey *survey, const struct seen *leaf)
 	return r;
 }
 
+/* Can the node lose an entry as it is? Those of upper levels lose none. */
+static bool can_stay(const struct seen *seen)
+{
+	if (!seen->is_last_level)
+		return true;
+	return seen->depth ? seen->nr_entries > tp_node_minimum(seen->capacity) : seen->is_leaf || seen->nr_entries > 1;
+}
+
 static int survey_node(struct survey *survey, const struct seen *seen)
 {
 	int r = 0;
 
+	survey->is_in_place = survey->is_in_place && can_stay(seen) && tp_tm_is_shadow(survey->tm, seen->block);
 	survey->nr_blocks += seen->is_last_level && seen->depth ? TP_MAX_NEIGHBOURS : 1;
 	if (!survey->type->cost)
 		return 0;
@@ -114,6 +130,7 @@ static int survey_step(struct survey *survey, struct tp_btree_child *at, uint64_
 		*done = seen.is_leaf && seen.is_last_level;
 		if (!*done)
 			*at = tp_btree_child_at(at, *last, node, index, last);
+		survey->index = index;
 	}
 	thinp_read_end(&section);
 	return r ? r : survey_node(survey, &seen);
@@ -131,6 +148,7 @@ static int survey_way(struct survey *survey, thinp_block_t root)
 
 		r = survey_step(survey, &at, &last, &leaf_depth, &done);
 	}
+	survey->leaf_at = at;
 	return r == THINP_ENODATA ? tp_fail(r, THINP_NO_BLOCK, "no such key") : r;
 }
 
@@ -139,7 +157,7 @@ static int survey_way(struct survey *survey, thinp_block_t root)
  * of values take. */
 static int reserve(const struct survey *survey)
 {
-	uint64_t nr_blocks = survey->nr_blocks;
+	uint64_t nr_blocks = survey->is_in_place ? 0 : survey->nr_blocks;
 
 	if (survey->type->cost)
 		nr_blocks += survey->type->cost(survey->type->ctx, survey->nr_values);
@@ -204,13 +222,43 @@ static int remove_key(struct tp_descent *descent, const uint64_t *keys)
 	return r;
 }
 
+/* Takes the entry out of its leaf, and touches nothing else. The values of a node in place have no other owner. */
+static int remove_in_place(const struct survey *survey)
+{
+	struct tp_btree_frame leaf;
+	int r = tp_btree_shadow(survey->tm, survey->type, &survey->leaf_at, THINP_CAUSE_SHADOW, &leaf);
+
+	if (r)
+		return r;
+	r = tp_btree_dec_values(survey->type, tp_node_value_at(leaf.node, survey->index), 1);
+	if (!r)
+		tp_node_remove(leaf.node, survey->index, 1);
+	tp_btree_end(survey->tm, &leaf);
+	return r ? thinp_tm_poison(survey->tm, r) : 0;
+}
+
+static int remove_on_the_way(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+			     const uint64_t *keys, thinp_block_t *new_root)
+{
+	struct tp_descent descent;
+	thinp_block_t shadow;
+	int r = tp_descent_begin(&descent, tm, type, root);
+
+	shadow = descent.node.block;
+	if (!r)
+		r = remove_key(&descent, keys);
+	tp_descent_end(&descent);
+	if (r)
+		return descent.has_begun ? thinp_tm_poison(tm, r) : r;
+	*new_root = shadow;
+	return 0;
+}
+
 int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
 		       const uint64_t *keys, thinp_block_t *new_root)
 {
 	struct thinp_btree_type type;
-	struct survey survey = {.tm = tm, .type = &type, .keys = keys};
-	struct tp_descent descent;
-	thinp_block_t shadow;
+	struct survey survey = {.tm = tm, .type = &type, .keys = keys, .is_in_place = true};
 	int r = tp_btree_type_take(&type, user_type);
 
 	if (!r)
@@ -221,13 +269,10 @@ int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *user_
 		r = reserve(&survey);
 	if (r)
 		return r;
-	r = tp_descent_begin(&descent, tm, &type, root);
-	shadow = descent.node.block;
+	if (!survey.is_in_place)
+		return remove_on_the_way(tm, &type, root, keys, new_root);
+	r = remove_in_place(&survey);
 	if (!r)
-		r = remove_key(&descent, keys);
-	tp_descent_end(&descent);
-	if (r)
-		return descent.has_begun ? thinp_tm_poison(tm, r) : r;
-	*new_root = shadow;
-	return 0;
+		*new_root = root;
+	return r;
 }

@@ -160,6 +160,34 @@ static void no_memory(void **state)
 	loop_all(FAULT_MEMORY);
 }
 
+/* The second removal finds all nodes in place, and touches the leaf only; then its value cannot be dropped. */
+static void a_value_that_cannot_be_dropped_in_place(void **state)
+{
+	uint64_t key = 90;
+	struct forest_trial trial;
+	thinp_block_t root, same = 7;
+	uint64_t nr_calls;
+	struct forest f;
+	const struct tree_shape shape = {.per_leaf = 9};
+
+	(void)state;
+	forest_open(&f, 100, 1, 400);
+	forest_plant_plain(&f, &shape, 36, 10);
+	forest_begin_trial(&f, &trial);
+	assert_int_equal(thinp_btree_remove(f.tm, &f.type, f.trees[0].root, &key, &root), 0);
+	nr_calls = f.nr_count_calls;
+	key = 80;
+	forest_fail(&f, 1, THINP_EIO);
+	assert_int_equal(thinp_btree_remove(f.tm, &f.type, root, &key, &same), THINP_EIO);
+	assert_int_equal(same, 7);
+	assert_int_equal(f.nr_count_calls, nr_calls);
+	assert_int_equal(thinp_tm_status(f.tm), THINP_EMUSTABORT);
+	forest_fail(&f, 0, 0);
+	forest_end_trial(&f, &trial);
+	forest_check(&f);
+	forest_close(&f);
+}
+
 /* With less and less room: refused before anything is changed, or done. */
 static void squeeze(attempt_fn attempt, bool is_shared)
 {
@@ -366,6 +394,7 @@ int main(void)
 		cmocka_unit_test(BR_07_counts_that_cannot_be_changed),
 		cmocka_unit_test(BR_07_BT_06_nodes_that_cannot_be_read),
 		cmocka_unit_test(no_memory),
+		cmocka_unit_test(a_value_that_cannot_be_dropped_in_place),
 		cmocka_unit_test(no_space),
 		cmocka_unit_test(BT_06_a_bad_leaf_leaves_nothing_locked),
 		cmocka_unit_test(BT_07_circles_and_wild_pointers_are_damage),
