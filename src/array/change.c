@@ -12,12 +12,15 @@
  *        |                          \   /                    |       |
  *      block (1)                  block (2)                block'  block (1)
  *
+ * When all of them may be changed in place already, nothing is written but the block, and nothing is taken.
+ *
  * The copy takes over the tree's reference to the original, so writing its address into the tree drops nothing.
  */
 #include "array/change.h"
 
 #include "base/bytes.h"
-#include "format/node.h"
+#include "btree/node.h"
+#include "transaction/manager.h"
 
 #include <string.h>
 
@@ -108,6 +111,8 @@ int tp_array_change_begin(struct tp_array_change *change, struct thinp_tm *tm, c
 		return r;
 	change->tm = tm;
 	change->generation = thinp_tm_generation(tm);
+	change->depth = 1;
+	change->is_in_place = false;
 	change->place = (struct thinp_btree_type){
 		.size = sizeof(change->place), .nr_levels = 1, .value_size = 8, .ctx = change, .inc = inc_blocks};
 	change->tree = change->place;
@@ -122,6 +127,27 @@ int tp_array_end(struct tp_array_change *change, int r)
 }
 
 /* --- before a change -------------------------------------------------------------------------------------------------- */
+
+int tp_array_look_at_way(struct tp_array_change *change, thinp_block_t root, uint64_t number)
+{
+	struct thinp_read_section section;
+	const void *node;
+	uint32_t behind;
+	int r = 0;
+
+	change->is_in_place = true;
+	thinp_read_begin(thinp_tm_reader(change->tm), &section);
+	for (change->depth = 1; change->depth <= THINP_BTREE_MAX_DEPTH; change->depth++) {
+		change->is_in_place &= tp_tm_is_shadow(change->tm, root);
+		r = thinp_read_block(&section, root, thinp_block_type_node(), &node);
+		if (r || tp_node_is_leaf(node))
+			break;
+		behind = tp_node_upper_bound(node, number);
+		root = tp_node_value64(node, behind ? behind - 1 : 0);
+	}
+	thinp_read_end(&section);
+	return r;
+}
 
 int tp_array_look(struct tp_array_change *change, thinp_block_t root, uint64_t number, thinp_block_t *block,
 		  uint32_t *nr_values)
@@ -142,24 +168,8 @@ int tp_array_look(struct tp_array_change *change, thinp_block_t root, uint64_t n
 		return r;
 	*block = tp_load_le64(address);
 	*nr_values = header.nr_entries;
-	return 0;
-}
-
-/* Nodes from the root to a leaf. */
-static int depth_of(struct thinp_reader *reader, thinp_block_t root, uint32_t *depth)
-{
-	struct thinp_read_section section;
-	const void *node;
-	int r;
-
-	thinp_read_begin(reader, &section);
-	for (*depth = 1; *depth <= THINP_BTREE_MAX_DEPTH; ++*depth) {
-		r = thinp_read_block(&section, root, thinp_block_type_node(), &node);
-		if (r || tp_node_is_leaf(node))
-			break;
-		root = tp_node_value64(node, 0);
-	}
-	thinp_read_end(&section);
+	r = tp_array_look_at_way(change, root, number);
+	change->is_in_place &= tp_tm_is_shadow(change->tm, *block);
 	return r;
 }
 
@@ -170,18 +180,15 @@ static uint64_t most_nodes(uint32_t depth, uint64_t nr_new)
 	return 3 * ((uint64_t)depth + 1) + (nr_new ? nr_new / 40 + 1 : 0);
 }
 
-int tp_array_reserve(struct tp_array_change *change, thinp_block_t root, uint64_t nr_new, size_t nr_values,
-		     uint32_t flags)
+int tp_array_reserve(struct tp_array_change *change, uint64_t nr_new, size_t nr_values, uint32_t flags)
 {
-	uint32_t depth = 1;
-	int r = root == TP_ARRAY_NO_TREE ? 0 : depth_of(thinp_tm_reader(change->tm), root, &depth);
+	uint64_t nr = cost_of_values(change, nr_values);
 
-	if (r)
-		return r;
 	if (nr_new > THINP_NO_BLOCK / 2)
 		return tp_fail(THINP_ENOSPC, THINP_NO_BLOCK, "no device has so many blocks");
-	return thinp_tm_reserve(change->tm, 1 + nr_new + most_nodes(depth, nr_new) + cost_of_values(change, nr_values),
-				flags);
+	if (!change->is_in_place || nr_new)
+		nr += 1 + nr_new + most_nodes(change->depth, nr_new);
+	return nr ? thinp_tm_reserve(change->tm, nr, flags) : 0;
 }
 
 /* --- blocks that may be written ---------------------------------------------------------------------------------------- */
@@ -200,7 +207,7 @@ int tp_array_block_own(struct tp_array_change *change, thinp_block_t *root, uint
 	struct tp_array_header header;
 	bool inc_values = false;
 	void *data;
-	int r = put_address(change, root, number, at);
+	int r = change->is_in_place ? 0 : put_address(change, root, number, at);
 
 	*block = (struct tp_array_block){.number = number, .in_tree = at};
 	if (!r)

@@ -15,7 +15,9 @@ struct tp_array_change {
 	struct thinp_tm *tm;
 	struct thinp_array_type type;
 	uint32_t per_block;
-	uint64_t generation;           /* of the transaction, before the change */
+	uint64_t generation; /* of the transaction, before the change */
+	uint32_t depth;      /* of the tree */
+	bool is_in_place;    /* the block looked at, and all nodes on the way to it, may be changed where they are */
 	struct thinp_btree_type tree;  /* an entry that goes drops its block of values */
 	struct thinp_btree_type place; /* an address gives way to another that has taken over its reference */
 };
@@ -37,19 +39,19 @@ TP_MUST_USE int tp_array_change_begin(struct tp_array_change *change, struct thi
 /* What a change that ends with r returns: when it failed half way, the transaction can only be aborted. */
 int tp_array_end(struct tp_array_change *change, int r);
 
-/* Address and length of a block, which is checked. THINP_ENODATA: the array has no such block. */
+/* Address and length of a block, which is checked; the way to it is looked at. THINP_ENODATA: the array has no such
+ * block. */
 TP_MUST_USE int tp_array_look(struct tp_array_change *change, thinp_block_t root, uint64_t number, thinp_block_t *block,
 			      uint32_t *nr_values);
 
-#define TP_ARRAY_NO_TREE 0u /* block 0 is a superblock */
+/* Looks only at the nodes on the way to a block of values, or, when there is none of that number, to its place. */
+TP_MUST_USE int tp_array_look_at_way(struct tp_array_change *change, thinp_block_t root, uint64_t number);
 
-/* Asks for what changing a block, making nr_new more, and nr_values counts may take. root: that, when it has still to be
- * made. */
-TP_MUST_USE int tp_array_reserve(struct tp_array_change *change, thinp_block_t root, uint64_t nr_new, size_t nr_values,
-				 uint32_t flags);
+/* Asks for what changing the block looked at, making nr_new more, and nr_values counts may take. */
+TP_MUST_USE int tp_array_reserve(struct tp_array_change *change, uint64_t nr_new, size_t nr_values, uint32_t flags);
 
-/* Makes a block one that may be written, and the way to it: the values of a copy are counted. tp_array_look() has found it at
- * at. *root is moved as soon as the tree changes. */
+/* Makes a block one that may be written, and the way to it: the values of a copy are counted. tp_array_look() was the last
+ * to look, and found it at `at`. *root is moved as soon as the tree changes. */
 TP_MUST_USE int tp_array_block_own(struct tp_array_change *change, thinp_block_t *root, uint64_t number,
 				   thinp_block_t at, struct tp_array_block *block);
 

@@ -141,10 +141,11 @@ static int longer(struct tp_array_change *change, thinp_block_t *root, uint64_t 
 	bool has_tail = nr_values % change->per_block;
 	uint64_t nr_new = blocks_of(change, new_nr_values) - blocks_of(change, nr_values);
 	uint64_t nr_counted = source->default_le ? new_nr_values - nr_values : 0;
-	int r = has_tail ? look_at_tail(change, *root, nr_values, &tail) : 0;
+	int r = has_tail ? look_at_tail(change, *root, nr_values, &tail)
+			 : tp_array_look_at_way(change, *root, tail.number);
 
 	if (!r)
-		r = tp_array_reserve(change, *root, nr_new, tail.nr_values + (size_t)nr_counted, 0);
+		r = tp_array_reserve(change, nr_new, tail.nr_values + (size_t)nr_counted, 0);
 	if (r)
 		return r;
 	r = has_tail ? grow(change, root, &tail, new_nr_values, source)
@@ -171,11 +172,14 @@ static int shorter(struct tp_array_change *change, thinp_block_t *root, uint64_t
 	struct tail tail = {.number = new_nr_values / change->per_block};
 	uint32_t nr_left = (uint32_t)(new_nr_values % change->per_block);
 	uint64_t first = blocks_of(change, new_nr_values), last = UINT64_MAX;
-	int r = nr_left ? look_at_tail(change, *root, nr_values, &tail) : 0;
+	bool is_only_cut = first == blocks_of(change, nr_values);
+	int r = nr_left ? look_at_tail(change, *root, nr_values, &tail)
+			: tp_array_look_at_way(change, *root, tail.number);
 
+	change->is_in_place &= is_only_cut; /* nobody knows what the way is like when other blocks are gone */
 	if (!r)
-		r = tp_array_reserve(change, *root, 0, nr_left ? tail.nr_values : 0, THINP_RESERVE_RELEASE);
-	if (!r && first < blocks_of(change, nr_values))
+		r = tp_array_reserve(change, 0, nr_left ? tail.nr_values : 0, THINP_RESERVE_RELEASE);
+	if (!r && !is_only_cut)
 		r = thinp_btree_remove_range(change->tm, &change->tree, *root, &first, &last, 0, root, NULL, NULL);
 	if (!r && nr_left)
 		r = cut(change, root, &tail, nr_left);
@@ -217,7 +221,7 @@ int thinp_array_new(struct thinp_tm *tm, const struct thinp_array_type *type, ui
 	int r = tp_array_change_begin(&change, tm, type);
 
 	if (!r)
-		r = tp_array_reserve(&change, TP_ARRAY_NO_TREE, blocks_of(&change, nr_values) + 1, 0, 0);
+		r = tp_array_reserve(&change, blocks_of(&change, nr_values) + 1, 0, 0);
 	if (!r)
 		r = thinp_btree_create(tm, &change.tree, &root);
 	if (r)

@@ -49,7 +49,7 @@ int thinp_array_set(struct thinp_tm *tm, const struct thinp_array_type *type, th
 	if (r == THINP_ENODATA || (!r && index % change.per_block >= nr_values))
 		return tp_array_too_short(index);
 	if (!r)
-		r = tp_array_reserve(&change, root, 0, nr_values + (size_t)1, 0);
+		r = tp_array_reserve(&change, 0, nr_values + (size_t)1, 0);
 	if (r)
 		return r;
 	r = set(&change, &root, index, at, value_le);
