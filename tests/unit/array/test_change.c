@@ -288,6 +288,24 @@ static void a_snapshot_keeps_its_values_within_one_transaction(void **state)
 	world_free(world);
 }
 
+/* A block of this transaction below a leaf that has come to be shared; the way to another leaf is exclusive. */
+static void AR_02_a_block_of_this_transaction_may_be_shared_through_its_leaf(void **state)
+{
+	struct world *world = new_world();
+	const uint64_t nr = 300 * PER_BLOCK;
+
+	(void)state;
+	assert_int_equal(world_make(world, 0, nr), 0);
+	world_snapshot(world, 0, 1);
+	assert_int_equal(world_set(world, 0, 0, 60), 0);
+	assert_int_equal(world_set(world, 0, nr - 1, 61), 0);
+	world_check(world);
+	assert_int_equal(world_set(world, 1, nr - 1, 62), 0);
+	assert_int_equal(world_set(world, 1, 0, 63), 0);
+	world_check(world);
+	world_free(world);
+}
+
 static void set_in_order(int step)
 {
 	struct world *world = new_world();
@@ -462,6 +480,7 @@ int main(void)
 		cmocka_unit_test(AR_02_setting_a_value_of_a_shared_array_leaves_exact_counts),
 		cmocka_unit_test(AR_02_setting_a_value_of_an_exclusive_array_leaves_exact_counts),
 		cmocka_unit_test(a_snapshot_keeps_its_values_within_one_transaction),
+		cmocka_unit_test(AR_02_a_block_of_this_transaction_may_be_shared_through_its_leaf),
 		cmocka_unit_test(set_forward),
 		cmocka_unit_test(set_backward),
 		cmocka_unit_test(setting_in_place_takes_no_block),

@@ -175,6 +175,37 @@ static void without_space_nothing_is_changed(void **state)
 	}
 }
 
+static void take_all_blocks(struct world *world)
+{
+	struct thinp_alloc table = {.size = sizeof(table)};
+	thinp_block_t block;
+
+	thinp_memory_map_get_alloc(world->f->map, &table);
+	while (!table.take(table.ctx, THINP_CAUSE_USER, &block))
+		;
+}
+
+/* The way to the block is there to be written, and the block is not. */
+static void without_space_a_block_is_not_copied_below_an_exclusive_leaf(void **state)
+{
+	struct world *world = new_world(false, 200);
+	uint64_t before;
+
+	(void)state;
+	assert_int_equal(set_first(world), 0);
+	take_all_blocks(world);
+	before = thinp_tm_generation(world->f->tm);
+	assert_int_equal(set_last(world), THINP_ENOSPC);
+	assert_int_equal(grow(world), THINP_ENOSPC);
+	assert_int_equal(shrink_within(world), THINP_ENOSPC);
+	assert_int_equal(thinp_tm_generation(world->f->tm), before);
+	assert_int_equal(thinp_tm_status(world->f->tm), 0);
+	assert_int_equal(world_set(world, 0, 1, 61), 0); /* this one is */
+	world_abort(world);
+	world_check(world);
+	world_free(world);
+}
+
 static void what_counting_values_costs_is_asked_before_anything_is_changed(void **state)
 {
 	const operation_fn with_values[] = {set_first, set_last, grow, shrink_within, shrink, drop};
@@ -289,6 +320,7 @@ int main(void)
 		cmocka_unit_test(ERRLOOP_every_read_of_a_change_may_fail),
 		cmocka_unit_test(OOMLOOP_every_allocation_of_a_change_may_fail),
 		cmocka_unit_test(without_space_nothing_is_changed),
+		cmocka_unit_test(without_space_a_block_is_not_copied_below_an_exclusive_leaf),
 		cmocka_unit_test(what_counting_values_costs_is_asked_before_anything_is_changed),
 		cmocka_unit_test(a_failure_of_the_owners_functions_marks_the_transaction),
 		cmocka_unit_test(AR_07_changes_do_not_believe_a_header_that_is_wrong),
