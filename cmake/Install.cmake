@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/libthinp)
 set(shared_libraries libthinp)
-set(header_rooms base format io op_queue block btree space_map array thin)
+set(header_rooms base format io op_queue alloc block transaction btree space_map array thin)
 if(TARGET libthinp-check)
   list(APPEND shared_libraries libthinp-check)
   list(APPEND header_rooms check)

@@ -12,7 +12,10 @@
  *  does not use and no view holds. Of these, *available* are those that are not kept back so that a commit, and changes
  *  that free space, can always be made. The fourth is a hint on disk (`nr_free` in docs/format.md), which nothing relies on.
  *
- *  One thread at a time changes a space map.
+ *  Changes that need room for their commit are refused (#THINP_ENOSPC) before anything is changed. Some blocks are kept for
+ *  changes that give back more than they take: see thinp_alloc::reserve.
+ *
+ *  One thread at a time uses a space map.
  */
 #ifndef THINP_SPACE_MAP_H
 #define THINP_SPACE_MAP_H
@@ -32,7 +35,7 @@ enum thinp_op_event {
 	THINP_OP_ISSUED = 1,  /**< somebody asked for it */
 	THINP_OP_QUEUED = 2,  /**< it waits, for counts are being recorded */
 	THINP_OP_APPLIED = 3, /**< the counts have changed */
-	THINP_OP_REFUSED = 4, /**< it cannot be applied: #THINP_EREFCOUNT */
+	THINP_OP_REFUSED = 4, /**< it cannot be applied, or came out of the queue in a wrong order: #THINP_EREFCOUNT */
 };
 
 /** Sees operations as they happen. Must not call the library.
@@ -41,7 +44,8 @@ enum thinp_op_event {
  *  @param sm     the map that the operation is for
  *  @param event  one of ::thinp_op_event
  *  @param op     the operation; valid during the call
- *  @param depth  how many steps of recording are open: 0 outside of a commit
+ *  @param depth  how many steps of recording are open: 0 outside of a commit, and while a map is recorded that lives in
+ *                blocks of another
  */
 typedef void (*thinp_op_trace_fn)(void *ctx, const struct thinp_sm *sm, uint32_t event, const struct thinp_op *op,
 				  uint32_t depth);
@@ -79,11 +83,13 @@ THINP_API void thinp_sm_get_alloc(struct thinp_sm *sm, struct thinp_alloc *alloc
  *  @param sm              the map
  *  @param nr_blocks       how many, at least 1
  *  @param[out] first      first block
- *  @param[out] nr_taken   how many neighbours were found: the longest run in reach, at most @p nr_blocks; NULL: all of them
- *                         or none
- *  @retval 0             done
- *  @retval THINP_ENOSPC  no block is available, or no such run; nothing was changed
- *  @retval THINP_ENOMEM  no memory; nothing was changed
+ *  @param[out] nr_taken   how many neighbours were found: the longest run not far from where the last one ended, at most
+ *                         @p nr_blocks; NULL: all of them or none
+ *  @retval 0                 done
+ *  @retval THINP_ENOSPC      no block is available, or no such run; nothing was changed
+ *  @retval THINP_EINVAL      no blocks are wanted
+ *  @retval THINP_ENOMEM      no memory; nothing was changed
+ *  @retval THINP_EMUSTABORT  the queue has failed
  *  @return or a failure of the device: nothing was changed
  */
 THINP_API int thinp_sm_take(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t *first, uint64_t *nr_taken);
@@ -98,6 +104,7 @@ THINP_API int thinp_sm_take(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t *f
  *  @retval THINP_ERANGE     beyond the end; nothing was changed
  *  @retval THINP_ENOSPC     a commit might not find room to record it; nothing was changed
  *  @retval THINP_ENOMEM     no memory; nothing was changed
+ *  @retval THINP_EMUSTABORT the queue has failed
  *  @return or a failure of the device: nothing was changed
  */
 THINP_API int thinp_sm_inc(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks);
