@@ -57,14 +57,28 @@ static uint64_t add_runs(const struct tp_page *page, uint64_t *runs)
 	return nr;
 }
 
+/* The same for a page that is not in memory. */
+static uint64_t add_stub_runs(const struct tp_stub *stub, uint64_t number, uint64_t *runs)
+{
+	for (uint32_t r = 0; runs && r < stub->nr_freed; r++)
+		runs[r] = (number * TP_PAGE_NR_BLOCKS + tp_stub_first(stub->runs[r])) << RUN_BITS |
+			  tp_stub_length(stub->runs[r]);
+	return stub->nr_freed;
+}
+
 static uint64_t add_all_runs(const struct thinp_sm *sm, uint64_t *runs)
 {
-	uint64_t nr = 0;
+	uint64_t nr = 0, number = 0;
+	struct tp_page *page;
+	struct tp_stub *stub;
 
-	for (struct tp_page *page = tp_directory_next(&sm->pages, 0); page;
-	     page = tp_directory_next(&sm->pages, page->number + 1)) {
-		if (page->is_dirty)
-			nr += add_runs(page, runs ? runs + nr : NULL);
+	for (; tp_directory_next_any(&sm->pages, &number, &page, &stub); number++) {
+		uint64_t *place = runs ? runs + nr : NULL;
+
+		if (stub)
+			nr += add_stub_runs(stub, number, place);
+		else if (page->is_dirty)
+			nr += add_runs(page, place);
 	}
 	return nr;
 }
@@ -177,6 +191,34 @@ void tp_sm_mark_held(const struct thinp_sm *sm, struct tp_page *page)
 
 		for (; i < freed->nr_runs && first_of(freed->runs[i]) < behind; i++)
 			mark_run(page, freed->runs[i]);
+	}
+}
+
+static uint64_t nr_not_held(const struct thinp_sm *sm, uint64_t first, uint64_t nr)
+{
+	uint64_t sum = nr;
+
+	for (uint64_t i = 0; sm->has_overlaps && i < nr; i++)
+		sum -= is_in_any(sm->freed, first + i);
+	return sum;
+}
+
+void tp_sm_commit_stubs(struct thinp_sm *sm, bool hold)
+{
+	uint64_t number = 0;
+	struct tp_page *page;
+	struct tp_stub *stub;
+
+	for (; tp_directory_next_any(&sm->pages, &number, &page, &stub); number++) {
+		if (!stub)
+			continue;
+		for (uint32_t r = 0; !hold && r < stub->nr_freed; r++)
+			sm->now.nr_available +=
+				nr_not_held(sm, number * TP_PAGE_NR_BLOCKS + tp_stub_first(stub->runs[r]),
+					    tp_stub_length(stub->runs[r]));
+		*tp_directory_stub(&sm->pages, number) = NULL;
+		sm->pages.bytes -= tp_stub_bytes(stub);
+		tp_stub_free(&sm->allocator, stub);
 	}
 }
 

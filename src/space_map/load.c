@@ -155,7 +155,8 @@ static int load_counts(struct thinp_sm *sm, struct tp_page *page)
 		r = read_bitmap(sm, page);
 	if (r)
 		return r;
-	if (behind < TP_PAGE_NR_BLOCKS) /* entries behind the end should be 0, and must be when the map grows */
+	if (behind < TP_PAGE_NR_BLOCKS &&
+	    !tp_sm_has_stub(sm, page->number)) /* entries behind the end should be 0, and must be when the map grows */
 		memset(page->counts + behind, 0, TP_PAGE_NR_BLOCKS - behind);
 	page->nr_leaves = 1;
 	page->leaves_known_at = UINT64_MAX;
@@ -167,25 +168,26 @@ static int load_counts(struct thinp_sm *sm, struct tp_page *page)
 	return r;
 }
 
-/* The rows of bits follow from the counts, which are those of the last commit. */
+/* The rows of bits follow from the counts, which are those of the last commit, and from what the stub tells. */
 static void fill_bits(struct thinp_sm *sm, struct tp_page *page)
 {
 	uint32_t limit = tp_sm_page_limit(sm, page->number);
 
 	tp_sm_mark_held(sm, page);
 	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
-		uint64_t used = tp_page_used_word(page, w);
-
-		page->committed[w] = used;
-		page->nr_used += (uint32_t)__builtin_popcountll(used);
-		page->available[w] = ~(used | page->held[w]);
+		page->committed[w] = tp_page_used_word(page, w);
+		page->nr_used += (uint32_t)__builtin_popcountll(page->committed[w]);
+	}
+	tp_sm_apply_stub(sm, page);
+	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
+		page->available[w] = ~(tp_page_used_word(page, w) | page->committed[w] | page->held[w]);
 		if (w * 64 + 64 > limit)
 			page->available[w] &= w * 64 >= limit ? 0 : ~(UINT64_MAX << limit % 64);
 		page->nr_available += (uint32_t)__builtin_popcountll(page->available[w]);
 	}
 }
 
-static void forget_large(struct thinp_sm *sm, const struct tp_page *page)
+void tp_sm_forget_large(struct thinp_sm *sm, const struct tp_page *page)
 {
 	for (uint32_t i = 0; i < TP_PAGE_NR_BLOCKS; i++) {
 		if (page->counts[i] == TP_PAGE_LARGE)
@@ -205,10 +207,10 @@ int tp_sm_get_page(struct thinp_sm *sm, uint64_t number, struct tp_page **out)
 	r = tp_directory_make(&sm->pages, number, &page);
 	if (r)
 		return r;
-	if (number < sm->committed.nr_bitmaps)
+	if (number < (sm->kind == TP_SM_DATA ? sm->now : sm->committed).nr_bitmaps)
 		r = load_counts(sm, page);
 	if (r) {
-		forget_large(sm, page);
+		tp_sm_forget_large(sm, page);
 		tp_directory_drop(&sm->pages, page);
 		return r;
 	}

@@ -69,6 +69,7 @@ static int open_map(enum tp_sm_kind kind, struct thinp_reader *reader, const str
 	sm->reader = reader;
 	sm->kind = kind;
 	sm->first_block = opts && opts->first_block ? opts->first_block : 1;
+	sm->memory_limit = opts ? opts->memory_limit : 0;
 	sm->queue_always = opts && opts->queue_always;
 	tp_directory_init(&sm->pages, &allocator);
 	tp_large_init(&sm->large, &allocator);
@@ -256,6 +257,7 @@ static void commit_page(struct thinp_sm *sm, struct tp_page *page, bool hold)
 	}
 	page->is_dirty = false;
 	page->is_shadow = false;
+	page->is_recorded = false;
 }
 
 void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold)
@@ -265,6 +267,7 @@ void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold)
 		if (page->is_dirty)
 			commit_page(sm, page, hold);
 	}
+	tp_sm_commit_stubs(sm, hold);
 	if (hold)
 		tp_sm_hold_freed(sm, commit);
 	tp_sm_forget_freed(sm, sm->pending);

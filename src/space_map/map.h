@@ -19,7 +19,8 @@ struct tp_sm_opts {
 	const struct thinp_allocator *allocator;
 	const struct thinp_opq_policy *policy; /* NULL: fifo */
 	bool queue_always;                     /* every operation waits until the commit, or until the ledger is full */
-	uint64_t first_block; /* of a new metadata map: blocks before it (superblocks) are counted once; 0: 1 */
+	uint64_t memory_limit; /* bytes for the counts of a data map, kept by tp_sm_trim(); 0: no limit */
+	uint64_t first_block;  /* of a new metadata map: blocks before it (superblocks) are counted once; 0: 1 */
 };
 
 /* The metadata map of the last commit; root NULL: of an empty device, to be made with thinp_sm_extend(). opts NULL:
@@ -36,6 +37,11 @@ void tp_sm_set_reader(struct thinp_sm *sm, struct thinp_reader *reader);
 
 /* Data maps are closed before their metadata map. NULL is allowed. */
 void tp_sm_close(struct thinp_sm *sm);
+
+/* When counts take more memory than the limit of a data map: writes pages down and drops them. To be called between
+ * changes, outside of any change of a tree. When it fails and thinp_tm_status() is still 0, only memory was short, and the
+ * transaction can go on. */
+int tp_sm_trim(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
 
 /* Brings the blocks of the map up to date. Takes what was kept back for it, so it does not fail for lack of space. When it
  * fails, the transaction can only be aborted. From now on to the commit nothing may be changed but other maps be recorded. */

@@ -189,6 +189,7 @@ static void note_part(struct thinp_sm *sm, const struct thinp_op *op, const stru
 			note_changed(page, i);
 	}
 	page->is_dirty = true;
+	page->is_recorded = false;
 }
 
 static void note_op(struct thinp_sm *sm, const struct thinp_op *op, const struct tp_sm_work *work, bool is_queued)

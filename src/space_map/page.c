@@ -71,8 +71,10 @@ static void drop_chunk(struct tp_directory *directory, struct tp_directory_chunk
 {
 	if (!chunk)
 		return;
-	for (size_t i = 0; i < TP_DIRECTORY_CHUNK; i++)
+	for (size_t i = 0; i < TP_DIRECTORY_CHUNK; i++) {
 		tp_free(&directory->allocator, chunk->pages[i], sizeof(struct tp_page));
+		tp_stub_free(&directory->allocator, chunk->stubs[i]);
+	}
 	tp_free(&directory->allocator, chunk, sizeof(*chunk));
 }
 
@@ -146,6 +148,15 @@ void tp_directory_drop(struct tp_directory *directory, struct tp_page *page)
 	directory->bytes -= sizeof(*page);
 }
 
+struct tp_stub **tp_directory_stub(const struct tp_directory *directory, uint64_t number)
+{
+	struct tp_directory_chunk *chunk = NULL;
+
+	if (number / TP_DIRECTORY_CHUNK < directory->nr_chunks)
+		chunk = directory->chunks[number / TP_DIRECTORY_CHUNK];
+	return chunk ? &chunk->stubs[number % TP_DIRECTORY_CHUNK] : NULL;
+}
+
 static struct tp_page *next_in_chunk(const struct tp_directory_chunk *chunk, uint64_t i)
 {
 	for (; chunk && i < TP_DIRECTORY_CHUNK; i++) {
@@ -166,4 +177,25 @@ struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t
 			return page;
 	}
 	return NULL;
+}
+
+bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *number, struct tp_page **page,
+			   struct tp_stub **stub)
+{
+	uint64_t n = *number;
+
+	for (; n / TP_DIRECTORY_CHUNK < directory->nr_chunks; n++) {
+		const struct tp_directory_chunk *chunk = directory->chunks[n / TP_DIRECTORY_CHUNK];
+
+		if (!chunk) {
+			n |= TP_DIRECTORY_CHUNK - 1;
+			continue;
+		}
+		*page = chunk->pages[n % TP_DIRECTORY_CHUNK];
+		*stub = chunk->stubs[n % TP_DIRECTORY_CHUNK];
+		*number = n;
+		if (*page || *stub)
+			return true;
+	}
+	return false;
 }

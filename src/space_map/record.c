@@ -36,7 +36,10 @@ static int record_page(struct thinp_sm *sm, struct thinp_tm *tm, struct tp_page 
 		r = tp_sm_step_bitmap(sm, tm, page);
 	if (!r)
 		r = tp_sm_write_bitmap(tm, page);
-	return r ? r : tp_sm_step_index_entry(sm, tm, page->number, &page->entry);
+	if (!r)
+		r = tp_sm_step_index_entry(sm, tm, page->number, &page->entry);
+	page->is_recorded = !r;
+	return r;
 }
 
 /* A bitmap of zeros, for blocks that nobody has asked for yet. */
@@ -73,7 +76,7 @@ int tp_sm_record_data(struct thinp_sm *sm, struct thinp_tm *tm)
 	int r = tp_sm_step_make_trees(sm, tm);
 
 	for (; !r && page && page->number < nr_before; page = tp_directory_next(&sm->pages, page->number + 1)) {
-		if (page->is_dirty)
+		if (page->is_dirty && !page->is_recorded)
 			r = record_page(sm, tm, page);
 	}
 	return r ? r : record_new_pages(sm, tm);

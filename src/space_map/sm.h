@@ -61,7 +61,8 @@ struct thinp_sm {
 	struct tp_large large;
 	uint64_t cursor; /* where the next block is looked for */
 
-	uint64_t first_block; /* of a new metadata map: those before are counted by us */
+	uint64_t memory_limit; /* for counts; 0: none */
+	uint64_t first_block;  /* of a new metadata map: those before are counted by us */
 
 	/* operations */
 	struct thinp_opq *queue;
@@ -107,6 +108,15 @@ uint32_t tp_sm_page_limit(const struct thinp_sm *sm, uint64_t number);
 
 /* Finds out how many leaves of the overflow tree may have counts of the page, unless that is known. */
 int tp_sm_find_leaves(struct thinp_sm *sm, struct tp_page *page) TP_MUST_USE;
+
+/* Takes the large counts of a page out of the table. */
+void tp_sm_forget_large(struct thinp_sm *sm, const struct tp_page *page);
+
+/* A stub stands for a page that differs from the last commit and is not in memory. */
+bool tp_sm_has_stub(const struct thinp_sm *sm, uint64_t number);
+
+/* Gives a page that was read what its stub knows, and releases the stub. */
+void tp_sm_apply_stub(struct thinp_sm *sm, struct tp_page *page);
 
 static inline uint32_t tp_sm_page_count(const struct thinp_sm *sm, const struct tp_page *page, uint32_t i)
 {
@@ -176,6 +186,9 @@ void tp_sm_mark_held(const struct thinp_sm *sm, struct tp_page *page);
 
 void tp_sm_forget_freed(struct thinp_sm *sm, struct tp_freed *freed);
 void tp_sm_forget_all_freed(struct thinp_sm *sm);
+
+/* What came free in pages that are not in memory is available, or will be held. The stubs are done with. */
+void tp_sm_commit_stubs(struct thinp_sm *sm, bool hold);
 
 /* Takes the collected set into the held ones. */
 void tp_sm_hold_freed(struct thinp_sm *sm, uint64_t commit);
