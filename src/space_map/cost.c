@@ -28,6 +28,7 @@
 #include "format/node.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define RELEASE_PATHS 32u  /* blocks for the paths of three trees, with two neighbours at each level */
 #define RELEASE_LEAF  252u /* values that go with one leaf of mappings: each may be in a bitmap of its own */
@@ -122,6 +123,14 @@ uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata)
 	return sum;
 }
 
+static uint64_t known_cost(struct thinp_sm *metadata)
+{
+	if (!metadata->cost_is_known)
+		metadata->cost = tp_sm_commit_cost(metadata);
+	metadata->cost_is_known = true;
+	return metadata->cost;
+}
+
 /* What comes on top when the values of a leaf of mappings are dropped. */
 static uint64_t cost_of_leaf(const struct thinp_sm *sm)
 {
@@ -144,14 +153,16 @@ uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 	return min64(sum, metadata->committed.nr_blocks - metadata->committed.nr_zero);
 }
 
-int tp_sm_check_cost(const struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks)
+int tp_sm_check_cost(struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks)
 {
-	const struct thinp_sm *metadata = sm->metadata;
+	struct thinp_sm *metadata = sm->metadata;
 	uint64_t cost;
 
 	if (metadata->is_recording)
 		return 0; /* this is what was kept back */
-	cost = tp_sm_commit_cost(metadata) - tp_sm_cost_of(sm, &sm->work) + tp_sm_cost_of(sm, work);
+	cost = known_cost(metadata);
+	if (memcmp(work, &sm->work, sizeof(*work)) != 0)
+		cost = cost - tp_sm_cost_of(sm, &sm->work) + tp_sm_cost_of(sm, work);
 	if (cost <= metadata->now.nr_available && nr_blocks <= metadata->now.nr_available - cost)
 		return 0;
 	return tp_fail(THINP_ENOSPC, THINP_NO_BLOCK,

@@ -53,7 +53,7 @@ static int alloc_count(void *ctx, thinp_block_t block, uint32_t *count)
 
 static int alloc_reserve(void *ctx, uint64_t nr_blocks, uint32_t flags)
 {
-	const struct thinp_sm *sm = ctx;
+	struct thinp_sm *sm = ctx;
 	uint64_t release = flags & THINP_RESERVE_RELEASE ? 0 : tp_sm_release_cost(sm->metadata);
 	uint64_t wanted = nr_blocks <= UINT64_MAX - release ? nr_blocks + release : UINT64_MAX;
 

@@ -105,6 +105,7 @@ int tp_sm_open_data(struct thinp_reader *reader, const struct tp_sm_root *root, 
 	if (r)
 		return r;
 	sm->metadata = metadata;
+	metadata->cost_is_known = false;
 	sm->next = metadata->data_maps;
 	metadata->data_maps = sm;
 	*out = sm;
@@ -124,6 +125,7 @@ static void unlink_data_map(struct thinp_sm *sm)
 		link = &(*link)->next;
 	if (*link)
 		*link = sm->next;
+	sm->metadata->cost_is_known = false;
 }
 
 void tp_sm_close(struct thinp_sm *sm)
@@ -171,6 +173,7 @@ static void set_length(struct thinp_sm *sm, uint64_t nr_blocks)
 	uint64_t before = sm->now.nr_blocks;
 	struct tp_page *page = tp_directory_get(&sm->pages, before / TP_PAGE_NR_BLOCKS);
 
+	sm->metadata->cost_is_known = false;
 	sm->now.nr_blocks = nr_blocks;
 	sm->now.nr_zero += nr_blocks - before;
 	sm->now.nr_available += nr_blocks - before;
@@ -192,6 +195,7 @@ static void set_length_back(struct thinp_sm *sm, const struct tp_sm_state *befor
 		page->nr_available -= end - (uint32_t)(before->nr_blocks % TP_PAGE_NR_BLOCKS);
 	}
 	sm->now = *before;
+	sm->metadata->cost_is_known = false;
 }
 
 /* What a new metadata map begins with: superblocks. */
@@ -276,6 +280,7 @@ void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold)
 	sm->committed = sm->now;
 	sm->is_recording = false;
 	sm->metadata->is_recording = false;
+	sm->metadata->cost_is_known = false;
 	sm->index_is_shadow = false;
 	tp_sm_rearm_threshold(sm);
 }
@@ -294,6 +299,7 @@ void tp_sm_abort(struct thinp_sm *sm)
 	sm->failure = 0;
 	sm->is_recording = false;
 	sm->metadata->is_recording = false;
+	sm->metadata->cost_is_known = false;
 	sm->index_is_shadow = false;
 	if (sm->cursor >= sm->now.nr_blocks)
 		sm->cursor = 0;

@@ -57,6 +57,8 @@ struct thinp_sm {
 	struct tp_sm_state committed;
 	struct tp_sm_state now;
 	struct tp_sm_work work;
+	uint64_t cost;      /* of a metadata map: tp_sm_commit_cost(), if it is known */
+	bool cost_is_known; /* since then no map of the group has changed its work, its length or its trees */
 	struct tp_directory pages;
 	struct tp_large large;
 	uint64_t cursor; /* where the next block is looked for */
@@ -171,7 +173,7 @@ uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata);
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata);
 
 /* THINP_ENOSPC unless a commit can be recorded after the work of the map is this and so many metadata blocks are gone. */
-int tp_sm_check_cost(const struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks) TP_MUST_USE;
+int tp_sm_check_cost(struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks) TP_MUST_USE;
 
 /* Leaves of the overflow tree that changing nr_changed entries of a page may touch. */
 uint64_t tp_sm_page_leaves(const struct tp_page *page, uint32_t nr_changed);

@@ -148,6 +148,7 @@ static int record_early(struct thinp_sm *sm, struct thinp_tm *tm)
 	if (!r)
 		r = tp_sm_record_data(sm, tm);
 	sm->metadata->is_recording = false;
+	sm->metadata->cost_is_known = false;
 	sm->work = (struct tp_sm_work){0};
 	if (!r)
 		return 0;
