@@ -162,7 +162,8 @@ static void BT_14_batches_leave_leaves_well_filled(void **state)
 	for (int i = 0; i < 4; i++) {
 		random_batch(&rng, 1, UINT64_MAX, keys, nr);
 		insert_plain(&g, keys, nr);
-		assert_true(fill(&g) >= 0.65);
+		/* least when most leaves have just been cut in two */
+		assert_true(fill(&g) >= 0.6);
 	}
 	tree_change_expect_counts(g.t, &g.root, 1);
 	ordered_map_free(&g.map);
