@@ -252,7 +252,6 @@ static void commit_page(struct thinp_sm *sm, struct tp_page *page, bool hold)
 		page->committed[w] = used;
 		if (!freed)
 			continue;
-		sm->has_overlaps |= hold && (freed & page->held[w]);
 		page->held[w] |= hold ? freed : 0;
 		freed &= ~page->held[w];
 		page->available[w] |= freed;

@@ -39,11 +39,18 @@ struct sm_fixture {
 	uint64_t nr_most;  /* room for counts */
 	uint64_t nr_taken; /* blocks that the last commit took to record */
 	bool hold;         /* what is freed is held */
+	uint32_t *
+		sums; /* of the blocks of the maps in the last commit that was checked, if there was none since; or 0 */
+	bool has_sums;
+	bool is_foreign; /* hints of the index may be weaker than ours */
 };
 
 /* Formats and commits. nr_most: the most blocks that either map will have. */
 struct sm_fixture *sm_fixture_new(uint64_t nr_metadata, uint64_t nr_data, uint64_t nr_most,
 				  const struct thinp_opq_policy *policy, bool queue_always);
+/* The maps of an image that a kernel wrote. What references there are to metadata blocks beside those of the maps themselves
+ * is the test's. */
+struct sm_fixture *sm_fixture_open_image(const char *name, uint64_t nr_most);
 void sm_fixture_free(struct sm_fixture *f);
 
 /* Commits, and checks all. Returns what recording or the device gave; then nothing was checked, and abort is next. */

@@ -7,10 +7,19 @@
 
 #include "unit/base/random.h"
 
-static void a_new_map_of_any_size_counts_itself(void **state)
+/* SMM-03 */
+static void SMM_03_a_new_map_of_any_size_counts_itself(void **state)
 {
-	static const uint64_t sizes[] = {
-		12, 100, SM_PER_BITMAP - 1, SM_PER_BITMAP, SM_PER_BITMAP + 1, 2 * SM_PER_BITMAP, 3 * SM_PER_BITMAP + 5};
+	static const uint64_t sizes[] = {12,
+					 100,
+					 SM_PER_BITMAP - 1,
+					 SM_PER_BITMAP,
+					 SM_PER_BITMAP + 1,
+					 2 * SM_PER_BITMAP,
+					 3 * SM_PER_BITMAP + 5,
+					 10 * SM_PER_BITMAP - 1,
+					 10 * SM_PER_BITMAP,
+					 10 * SM_PER_BITMAP + 1};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -116,7 +125,7 @@ static void any_policy_that_keeps_the_order_gives_the_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_new_map_of_any_size_counts_itself),
+		cmocka_unit_test(SMM_03_a_new_map_of_any_size_counts_itself),
 		cmocka_unit_test(SM_08_counts_go_up_and_down_through_the_overflow_tree),
 		cmocka_unit_test(random_changes_are_what_a_plain_array_has),
 		cmocka_unit_test(any_policy_that_keeps_the_order_gives_the_same),

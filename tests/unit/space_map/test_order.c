@@ -401,6 +401,31 @@ static void queue_always_lasts_as_long_as_the_ledger_has_room(void **state)
 	sm_fixture_free(f);
 }
 
+/* Counts are looked at again when an operation comes out of the queue, whatever was checked when it went in. */
+static void SM_01_an_operation_that_cannot_be_applied_any_more_is_refused(void **state)
+{
+	struct sm_fixture *f = sm_fixture_new(2000, 100, 2000, NULL, true);
+	struct log *log = calloc(1, sizeof(*log));
+	struct tp_page *page;
+	int r;
+
+	(void)state;
+	sm_raise(&f->data, 7, 1);
+	assert_int_equal(sm_commit(f), 0);
+	assert_int_equal(thinp_sm_dec(f->data.sm, 7, 1), 0);
+	assert_int_equal(tp_sm_get_page(f->data.sm, 0, &page), 0);
+	page->counts[7] = 0; /* as no code of ours does */
+	thinp_sm_set_trace(f->data.sm, note, log);
+	r = tp_sm_record(f->data.sm, f->tm);
+	expect_failure(r, THINP_EREFCOUNT, 7, "fall below 0");
+	assert_int_equal(log->events[log->nr - 1].kind, THINP_OP_REFUSED);
+	sm_abort(f);
+	sm_check(f);
+	sm_expect_counts(&f->data);
+	sm_fixture_free(f);
+	free(log);
+}
+
 /* SMM-07: the queue grows as far as it must. */
 static void SMM_07_a_long_range_of_threes_is_decremented_at_once(void **state)
 {
@@ -412,6 +437,39 @@ static void SMM_07_a_long_range_of_threes_is_decremented_at_once(void **state)
 	assert_int_equal(sm_commit(f), 0);
 	print_message("most operations that waited: %llu\n", (unsigned long long)sm_info(&f->meta).nr_queued_most);
 	assert_true(sm_info(&f->meta).nr_queued_most < 100);
+	sm_fixture_free(f);
+}
+
+/* One more reference to a block, recorded by taking blocks of some bitmap. */
+static void raise_from(struct sm_fixture *f, uint64_t block, uint64_t bitmap)
+{
+	f->meta.sm->cursor = bitmap * SM_PER_BITMAP + 100;
+	assert_int_equal(sm_inc(&f->meta, block, 1), 0);
+	assert_int_equal(sm_commit(f), 0);
+}
+
+/* While the overflow tree is being changed, a page of counts is needed that is not in memory, and has large counts. */
+static void pages_are_read_while_the_tree_that_they_need_is_changed(void **state)
+{
+	struct sm_fixture *f = sm_fixture_new(4 * SM_PER_BITMAP, 10, 4 * SM_PER_BITMAP, NULL, false);
+	uint64_t first;
+
+	(void)state;
+	assert_int_equal(sm_take(f, &f->meta, 1000, &first), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(sm_inc(&f->meta, first, 1000), 0);
+	assert_int_equal(sm_inc(&f->meta, 3 * SM_PER_BITMAP + 7, 1), 0); /* as a take would */
+	sm_raise(&f->meta, 3 * SM_PER_BITMAP + 7, 9);
+	assert_int_equal(sm_commit(f), 0);
+	raise_from(f, first + 999, 3); /* root and last leaf, then root and first leaf */
+	raise_from(f, first, 1);
+	sm_reopen(f);
+	f->meta.sm->cursor = 2 * SM_PER_BITMAP;
+	assert_int_equal(sm_inc(&f->meta, first, 1), 0);
+	assert_int_equal(sm_inc(&f->meta, first + 999, 1), 0);
+	assert_null(tp_directory_get(&f->meta.sm->pages, 3));
+	assert_int_equal(sm_commit(f), 0);
+	assert_non_null(tp_directory_get(&f->meta.sm->pages, 3));
 	sm_fixture_free(f);
 }
 
@@ -456,7 +514,9 @@ int main(void)
 		cmocka_unit_test(a_policy_that_breaks_its_promise_cannot_commit),
 		cmocka_unit_test(SMM_08_counts_include_what_is_pending),
 		cmocka_unit_test(queue_always_lasts_as_long_as_the_ledger_has_room),
+		cmocka_unit_test(SM_01_an_operation_that_cannot_be_applied_any_more_is_refused),
 		cmocka_unit_test(SMM_07_a_long_range_of_threes_is_decremented_at_once),
+		cmocka_unit_test(pages_are_read_while_the_tree_that_they_need_is_changed),
 		cmocka_unit_test(a_trace_shows_the_way_of_an_operation),
 	};
 

@@ -331,6 +331,7 @@ static void SM_17_nothing_of_an_aborted_transaction_is_remembered(void **state)
 	assert_int_equal(sm_take(f, &f->data, 1000, &first), 0);
 	assert_int_equal(tp_sm_record(f->data.sm, f->tm), 0); /* half of a commit */
 	sm_abort(f);
+	assert_int_equal(tp_large_bytes(&f->data.sm->large), 0);
 	sm_expect_counts(&f->data);
 	assert_int_equal(sm_take(f, &f->data, 1000, &first), 0);
 	assert_int_equal(sm_commit(f), 0);
