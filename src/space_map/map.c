@@ -148,8 +148,12 @@ void tp_sm_close(struct thinp_sm *sm)
 
 static int check_length(const struct thinp_sm *sm, uint64_t nr_blocks)
 {
-	uint64_t limit = sm->kind == TP_SM_METADATA ? TP_METADATA_MAX_BLOCKS : TP_DATA_MAX_BLOCKS;
+	uint64_t limit = TP_DATA_MAX_BLOCKS;
 
+	if (sm->kind == TP_SM_METADATA) { /* its blocks must be there to be taken */
+		limit = thinp_reader_nr_blocks(sm->reader);
+		limit = limit < TP_METADATA_MAX_BLOCKS ? limit : TP_METADATA_MAX_BLOCKS;
+	}
 	if (nr_blocks < sm->now.nr_blocks)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK,
 			       "a space map of %" PRIu64 " blocks cannot shrink to %" PRIu64, sm->now.nr_blocks,

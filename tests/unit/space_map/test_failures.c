@@ -185,7 +185,7 @@ static void damaged_open(struct damaged *d, enum image_map_kind kind)
 	assert_non_null(d->counts);
 	d->counts[5] = 3;
 	d->counts[20000] = 7;
-	image_open(&d->image, 1000);
+	image_open(&d->image, 40000);
 	image_space_map(&d->image, kind, &shape, d->counts, 2 * SM_PER_BITMAP, &d->root);
 }
 
@@ -308,7 +308,7 @@ static void junk_behind_the_end_is_not_counted(void **state)
 /* SM-05: bitmaps that the index cannot mean. */
 static void SM_16_addresses_of_bitmaps_are_checked(void **state)
 {
-	static const thinp_block_t bad[] = {0, 1000, UINT64_MAX};
+	static const thinp_block_t bad[] = {0, 40000, UINT64_MAX};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -342,6 +342,7 @@ static void SMD_02_a_data_map_without_room_for_its_bitmaps_keeps_its_size(void *
 	assert_int_equal(thinp_sm_extend(f->data.sm, 49), THINP_EINVAL);
 	assert_int_equal(thinp_sm_extend(f->data.sm, ((uint64_t)1 << 40) + 1), THINP_ERANGE);
 	assert_int_equal(thinp_sm_extend(f->meta.sm, 255 * (uint64_t)SM_PER_BITMAP + 1), THINP_ERANGE);
+	assert_int_equal(thinp_sm_extend(f->meta.sm, 100001), THINP_ERANGE); /* the device ends there */
 	assert_int_equal(sm_info(&f->data).nr_zero, 50);
 	sm_expect_counts(&f->data);
 	assert_int_equal(sm_extend(f, &f->data, SM_PER_BITMAP + 3), 0);
