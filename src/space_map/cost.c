@@ -131,16 +131,21 @@ static uint64_t known_cost(struct thinp_sm *metadata)
 	return metadata->cost;
 }
 
-/* What comes on top when the values of a leaf of mappings are dropped. */
-static uint64_t cost_of_leaf(const struct thinp_sm *sm)
+/* What comes on top when the counts of so many blocks change, nr_inserts of them upwards. */
+static uint64_t cost_of_more(const struct thinp_sm *sm, uint64_t nr, uint64_t nr_inserts)
 {
-	uint64_t nr = min64(RELEASE_LEAF, tp_sm_nr_pages(sm));
 	struct tp_sm_work more = sm->work;
 
 	more.nr_dirty = min64(more.nr_dirty + nr, tp_sm_nr_pages(sm));
-	more.nr_changed += RELEASE_LEAF;
-	more.nr_leaves += min64(sm->now.overflow.nr_nodes, (uint64_t)RELEASE_LEAF * 3);
+	more.nr_changed += nr;
+	more.nr_inserts += nr_inserts;
+	more.nr_leaves += min64(sm->now.overflow.nr_nodes, nr * 3);
 	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
+}
+
+uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
+{
+	return cost_of_more(sm, nr_blocks, nr_blocks);
 }
 
 /* Nothing is made by such a change but copies, so it takes no more than the last commit uses. */
@@ -149,7 +154,7 @@ uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 	uint64_t sum = RELEASE_PATHS;
 
 	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
-		sum += cost_of_leaf(sm);
+		sum += cost_of_more(sm, RELEASE_LEAF, 0);
 	return min64(sum, metadata->committed.nr_blocks - metadata->committed.nr_zero);
 }
 

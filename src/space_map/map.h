@@ -38,6 +38,10 @@ void tp_sm_set_reader(struct thinp_sm *sm, struct thinp_reader *reader);
 /* Data maps are closed before their metadata map. NULL is allowed. */
 void tp_sm_close(struct thinp_sm *sm);
 
+/* The most blocks that recording takes more when the counts of so many blocks, anywhere in the map, change by one. For
+ * thinp_btree_type::cost of trees whose values are counted by the map. */
+uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks);
+
 /* When counts take more memory than the limit of a data map: writes pages down and drops them. To be called between
  * changes, outside of any change of a tree. When it fails and thinp_tm_status() is still 0, only memory was short, and the
  * transaction can go on. */

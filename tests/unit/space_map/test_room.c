@@ -73,6 +73,33 @@ static void inc_cost_of_a_small_count_is_a_bitmap_and_its_path(void **state)
 	sm_fixture_free(f);
 }
 
+/* What was foretold for a change of any blocks is never less than what it adds. */
+static void tp_sm_cost_is_enough_for_any_blocks(void **state)
+{
+	struct sm_fixture *f = sm_fixture_new(20000, 10 * SM_PER_BITMAP, 10 * SM_PER_BITMAP, NULL, false);
+	uint64_t seed = random_begin();
+
+	(void)state;
+	for (int round = 0; round < 300; round++) {
+		uint64_t nr = random_next(&seed) % 20;
+		uint64_t foretold = tp_sm_cost(f->data.sm, nr);
+		uint64_t before = cost_of(f);
+
+		for (uint64_t i = 0; i < nr; i++) {
+			uint64_t b = random_next(&seed) % 2000 * 81;
+
+			if (random_next(&seed) % 3 || !f->data.counts[b])
+				assert_int_equal(sm_inc(&f->data, b, 1), 0);
+			else
+				assert_int_equal(sm_dec(&f->data, b, 1), 0);
+		}
+		assert_true(cost_of(f) <= before + foretold);
+		if (round % 10 == 9)
+			assert_int_equal(round % 50 == 49 ? sm_commit(f) : sm_commit_unchecked(f), 0);
+	}
+	sm_fixture_free(f);
+}
+
 /* --- full --- */
 
 static int sm_reserve(struct sm_fixture *f, uint64_t nr, uint32_t flags)
@@ -360,6 +387,7 @@ int main(void)
 		cmocka_unit_test(commit_cost_of_a_map_at_rest_is_its_index_and_its_bitmaps),
 		cmocka_unit_test(commit_cost_covers_what_a_commit_takes_and_not_much_more),
 		cmocka_unit_test(inc_cost_of_a_small_count_is_a_bitmap_and_its_path),
+		cmocka_unit_test(tp_sm_cost_is_enough_for_any_blocks),
 		cmocka_unit_test(recording_never_runs_out_of_blocks_however_full_the_map),
 		cmocka_unit_test(SMM_17_what_is_available_can_be_taken),
 		cmocka_unit_test(H1_SMM_10_the_last_blocks_are_handed_out_once),
