@@ -6,7 +6,8 @@
  * and allocation failing, each time in a new world, until none is left that could fail.
  *
  * To add a function: name it in the table of its file with the scenario that calls it, or in cannot_fail.c with the reason. A new
- * file of scenarios brings a table of its own, which is named at the end of this header and in main.c.
+ * file of scenarios brings a table of its own, which is named at the end of this header and in main.c. Functions that change
+ * something in a transaction go into a play: play.h.
  */
 #ifndef TP_TEST_FAILURES_H
 #define TP_TEST_FAILURES_H
@@ -63,5 +64,11 @@ extern const struct covered failures_of_kit[];
 extern const struct covered failures_of_block[];
 extern const struct covered failures_of_trees[];
 extern const struct covered failures_of_pool[];
+extern const struct covered failures_of_op_queue[];
+extern const struct covered failures_of_alloc[];
+extern const struct covered failures_of_transaction[];
+extern const struct covered failures_of_changing_trees[];
+extern const struct covered failures_of_changing_arrays[];
+extern const struct covered failures_of_space_map[];
 
 #endif

@@ -14,7 +14,17 @@
 #include <cmocka.h>
 
 static const struct covered *const tables[] = {
-	failures_of_io, failures_of_kit, failures_of_block, failures_of_trees, failures_of_pool,
+	failures_of_io,
+	failures_of_kit,
+	failures_of_block,
+	failures_of_trees,
+	failures_of_pool,
+	failures_of_op_queue,
+	failures_of_alloc,
+	failures_of_transaction,
+	failures_of_changing_trees,
+	failures_of_changing_arrays,
+	failures_of_space_map,
 };
 #define NR_TABLES (sizeof(tables) / sizeof(tables[0]))
 

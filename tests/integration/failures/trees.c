@@ -226,16 +226,66 @@ static int read_array(struct world *w)
 	return r;
 }
 
+static int move_array_cursor(struct thinp_array_cursor *cursor)
+{
+	uint64_t index = 0;
+	uint8_t value[8];
+	int r = thinp_array_cursor_next(cursor);
+
+	if (!r)
+		r = thinp_array_cursor_skip(cursor, 2 * PER_BLOCK);
+	if (!r)
+		r = thinp_array_cursor_seek(cursor, PER_BLOCK - 1);
+	if (!r)
+		r = thinp_array_cursor_next(cursor);
+	if (!r)
+		r = thinp_array_cursor_get(cursor, &index, value);
+	if (!r)
+		assert_true(index == PER_BLOCK && tp_load_le64(value) == PER_BLOCK);
+	return r;
+}
+
+static int move_over_array(struct world *w)
+{
+	struct thinp_reader *reader = ((struct trees *)w->own)->reader;
+	struct thinp_array_cursor *cursor = NULL;
+	int r = thinp_array_cursor_create(reader, &array_type, ROOT, (uint64_t)(NR_KEYS - 1) * PER_BLOCK + NR_LAST,
+					  &cursor);
+
+	if (!r)
+		r = move_array_cursor(cursor);
+	thinp_array_cursor_destroy(cursor);
+	return r;
+}
+
 static const struct scenario tree = {
 	.name = "reading a tree", .setup = setup, .attempt = read_tree, .close = close_trees};
 static const struct scenario array = {
 	.name = "reading an array", .setup = setup, .attempt = read_array, .close = close_trees};
+static const struct scenario array_cursor = {
+	.name = "a cursor over an array", .setup = setup, .attempt = move_over_array, .close = close_trees};
 
 const struct covered failures_of_trees[] = {
-	{"thinp_btree_lookup", &tree},       {"thinp_btree_lookup_many", &tree},   {"thinp_btree_lookup_ge", &tree},
-	{"thinp_btree_first", &tree},        {"thinp_btree_last", &tree},          {"thinp_btree_walk", &tree},
-	{"thinp_btree_walk_range", &tree},   {"thinp_btree_cursor_create", &tree}, {"thinp_btree_cursor_seek", &tree},
-	{"thinp_btree_cursor_first", &tree}, {"thinp_btree_cursor_last", &tree},   {"thinp_btree_cursor_next", &tree},
-	{"thinp_btree_cursor_prev", &tree},  {"thinp_array_get", &array},          {"thinp_array_nr_values", &array},
-	{"thinp_array_walk", &array},        {"thinp_bitset_test", &array},        {NULL, NULL},
+	{"thinp_btree_lookup", &tree},
+	{"thinp_btree_lookup_many", &tree},
+	{"thinp_btree_lookup_ge", &tree},
+	{"thinp_btree_first", &tree},
+	{"thinp_btree_last", &tree},
+	{"thinp_btree_walk", &tree},
+	{"thinp_btree_walk_range", &tree},
+	{"thinp_btree_cursor_create", &tree},
+	{"thinp_btree_cursor_seek", &tree},
+	{"thinp_btree_cursor_first", &tree},
+	{"thinp_btree_cursor_last", &tree},
+	{"thinp_btree_cursor_next", &tree},
+	{"thinp_btree_cursor_prev", &tree},
+	{"thinp_array_get", &array},
+	{"thinp_array_nr_values", &array},
+	{"thinp_array_walk", &array},
+	{"thinp_bitset_test", &array},
+	{"thinp_array_cursor_create", &array_cursor},
+	{"thinp_array_cursor_seek", &array_cursor},
+	{"thinp_array_cursor_skip", &array_cursor},
+	{"thinp_array_cursor_next", &array_cursor},
+	{NULL, NULL},
 };
