@@ -26,12 +26,36 @@ cmd:doxygen         doxygen
 cmd:xz              xz-utils
 cmd:spin            spin
 cmd:thin_dump       thin-provisioning-tools"
+# What tests/kernel/vm needs to boot a kernel, in the same form.
+to_boot='
+cmd:qemu-system-x86_64  qemu-system-x86
+kernel:dm-thin-pool     linux-image-amd64
+cmd:modprobe            kmod
+cmd:busybox             busybox-static
+cmd:dmsetup             dmsetup
+cmd:cpio                cpio'
 
-is_there() { # cmd:PROGRAM, pkg:MODULE of pkg-config, file:HEADER, or path:FILE
+kernel_with() { # module: the newest installed kernel that has it and can be read
+	local version
+	for version in $(ls -rv /lib/modules 2>/dev/null); do
+		if [ -r "/boot/vmlinuz-$version" ] && modprobe_of "$version" "$1" >/dev/null 2>&1; then
+			echo "$version"
+			return
+		fi
+	done
+	return 1
+}
+
+modprobe_of() { # version of a kernel, modules: what would have to be loaded for them, in order
+	PATH=$PATH:/usr/sbin:/sbin modprobe --set-version "$1" --show-depends --all "${@:2}"
+}
+
+is_there() { # cmd:PROGRAM, pkg:MODULE of pkg-config, file:HEADER, path:FILE, or kernel:MODULE
 	case $1 in
 	cmd:*) PATH=$PATH:/usr/sbin:/sbin command -v "${1#*:}" ;;
 	pkg:*) pkg-config --exists "${1#*:}" ;;
 	path:*) test -e "${1#*:}" ;;
+	kernel:*) kernel_with "${1#*:}" ;;
 	file:*) printf '#include <%s>\n' "${1#*:}" | gcc -E - ;;
 	esac >/dev/null 2>&1
 }
