@@ -82,48 +82,53 @@ static void AR_03_resizing_to_the_same_size_returns_the_root_and_writes_nothing(
 	}
 }
 
-static void expand(uint64_t from, uint64_t to)
+/* From no block, a block that has room, and a full one; to each of the next two ends of a block, before, at and behind it. */
+static void expand(void **state)
 {
+	const uint64_t *lengths = *state;
 	struct world *world = new_world();
 
-	assert_int_equal(world_make(world, 0, from), 0);
+	assert_int_equal(world_make(world, 0, lengths[0]), 0);
 	world_commit(world);
-	assert_int_equal(world_resize(world, 0, to, 9), 0);
+	assert_int_equal(world_resize(world, 0, lengths[1], 9), 0);
+	assert_int_equal(world->arrays[0].nr, lengths[1]);
 	world_check(world);
 	world_commit(world);
 	world_check(world);
 	world_free(world);
 }
 
-static void expand_empty(void **state)
+static struct CMUnitTest expansion(const char *name, uint64_t *lengths)
 {
-	(void)state;
-	expand(0, 1);
-	expand(0, PER_BLOCK - 1);
-	expand(0, PER_BLOCK);
-	expand(0, PER_BLOCK + 1);
-	expand(0, 2 * PER_BLOCK);
-	expand(0, 2 * PER_BLOCK + 1);
+	return (struct CMUnitTest){.name = name, .test_func = expand, .initial_state = lengths};
 }
 
-static void expand_non_empty(void **state)
+static int run_expansions(void)
 {
-	(void)state;
-	expand(PER_BLOCK - 2, PER_BLOCK - 1);     /* within the block */
-	expand(PER_BLOCK - 2, PER_BLOCK);         /* to its end */
-	expand(PER_BLOCK - 2, PER_BLOCK + 1);     /* across its end */
-	expand(PER_BLOCK - 2, 2 * PER_BLOCK);     /* to the next end */
-	expand(PER_BLOCK - 2, 2 * PER_BLOCK + 1); /* across the next end */
-}
+	const uint64_t end = PER_BLOCK;
+	uint64_t empty[][2] = {{0, end - 1}, {0, end}, {0, end + 1}, {0, 2 * end}, {0, 2 * end + 1}};
+	uint64_t part[][2] = {
+		{end - 2, end - 1}, {end - 2, end}, {end - 2, end + 1}, {end - 2, 2 * end}, {end - 2, 2 * end + 1}};
+	uint64_t full[][2] = {{end, end + 2}, {end, 2 * end}, {end, 2 * end + 1}, {end, 3 * end}, {end, 3 * end + 1}};
+	const struct CMUnitTest tests[] = {
+		expansion("expand_empty_within_block", empty[0]),
+		expansion("expand_empty_to_boundary", empty[1]),
+		expansion("expand_empty_across", empty[2]),
+		expansion("expand_empty_next_boundary", empty[3]),
+		expansion("expand_empty_across_next", empty[4]),
+		expansion("expand_non_empty_within_block", part[0]),
+		expansion("expand_non_empty_to_boundary", part[1]),
+		expansion("expand_non_empty_across", part[2]),
+		expansion("expand_non_empty_next_boundary", part[3]),
+		expansion("expand_non_empty_across_next", part[4]),
+		expansion("expand_aligned_within_block", full[0]),
+		expansion("expand_aligned_to_boundary", full[1]),
+		expansion("expand_aligned_across", full[2]),
+		expansion("expand_aligned_next_boundary", full[3]),
+		expansion("expand_aligned_across_next", full[4]),
+	};
 
-static void expand_aligned(void **state)
-{
-	(void)state;
-	expand(PER_BLOCK, PER_BLOCK + 2);     /* within the block */
-	expand(PER_BLOCK, 2 * PER_BLOCK);     /* to its end */
-	expand(PER_BLOCK, 2 * PER_BLOCK + 1); /* across its end */
-	expand(PER_BLOCK, 3 * PER_BLOCK);     /* to the next end */
-	expand(PER_BLOCK, 3 * PER_BLOCK + 1); /* across the next end */
+	return cmocka_run_group_tests_name("array/expand", tests, NULL, NULL);
 }
 
 /* More blocks than go into the tree at once, and than a leaf of the tree has room for. */
@@ -306,15 +311,18 @@ static void AR_02_a_block_of_this_transaction_may_be_shared_through_its_leaf(voi
 	world_free(world);
 }
 
-static void set_in_order(int step)
+enum order { FORWARD, BACKWARD, RANDOM };
+
+static void set_in_order(enum order order)
 {
 	struct world *world = new_world();
 	const uint64_t nr = 70 * PER_BLOCK + 2;
+	uint64_t rng = random_begin();
 
 	assert_int_equal(world_make(world, 0, nr), 0);
 	world_commit(world);
 	for (uint64_t i = 0; i < nr; i++) {
-		uint64_t index = step > 0 ? i : nr - 1 - i;
+		uint64_t index = order == RANDOM ? random_next(&rng) % nr : order == FORWARD ? i : nr - 1 - i;
 
 		assert_int_equal(world_set(world, 0, index, (uint32_t)(i % WORLD_THINGS)), 0);
 		if (i % 50 == 49)
@@ -324,16 +332,22 @@ static void set_in_order(int step)
 	world_free(world);
 }
 
-static void set_forward(void **state)
+static void set_values_forward(void **state)
 {
 	(void)state;
-	set_in_order(1);
+	set_in_order(FORWARD);
 }
 
-static void set_backward(void **state)
+static void set_values_backward(void **state)
 {
 	(void)state;
-	set_in_order(-1);
+	set_in_order(BACKWARD);
+}
+
+static void set_values_random(void **state)
+{
+	(void)state;
+	set_in_order(RANDOM);
 }
 
 static void setting_in_place_takes_no_block(void **state)
@@ -469,9 +483,6 @@ int main(void)
 		cmocka_unit_test(AR_01_growing_keeps_the_entries_of_a_partly_filled_tail),
 		cmocka_unit_test(AR_08_resizing_a_shared_array_counts_values_once),
 		cmocka_unit_test(AR_03_resizing_to_the_same_size_returns_the_root_and_writes_nothing),
-		cmocka_unit_test(expand_empty),
-		cmocka_unit_test(expand_non_empty),
-		cmocka_unit_test(expand_aligned),
 		cmocka_unit_test(expand_to_a_tree_of_two_levels),
 		cmocka_unit_test(AR_09_new_arrays_of_all_lengths_around_a_block),
 		cmocka_unit_test(AR_10_counts_of_blocks_and_values_are_exact_after_building),
@@ -481,13 +492,14 @@ int main(void)
 		cmocka_unit_test(AR_02_setting_a_value_of_an_exclusive_array_leaves_exact_counts),
 		cmocka_unit_test(a_snapshot_keeps_its_values_within_one_transaction),
 		cmocka_unit_test(AR_02_a_block_of_this_transaction_may_be_shared_through_its_leaf),
-		cmocka_unit_test(set_forward),
-		cmocka_unit_test(set_backward),
+		cmocka_unit_test(set_values_forward),
+		cmocka_unit_test(set_values_backward),
+		cmocka_unit_test(set_values_random),
 		cmocka_unit_test(setting_in_place_takes_no_block),
 		cmocka_unit_test(a_value_behind_the_end_is_refused_and_nothing_changes),
 		cmocka_unit_test(types_that_cannot_be_are_refused),
 		cmocka_unit_test(operations_at_random_agree_with_a_plain_array),
 	};
 
-	return cmocka_run_group_tests_name("array/change", tests, NULL, NULL);
+	return run_expansions() + cmocka_run_group_tests_name("array/change", tests, NULL, NULL);
 }

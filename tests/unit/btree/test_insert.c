@@ -50,14 +50,43 @@ static void grow(enum order order, uint32_t value_size, uint64_t nr, uint64_t *r
 	tree_grow_end(&g);
 }
 
-static void every_order_of_keys_gives_a_tree_of_the_right_shape(void **state)
+static void grow_of_all_sizes(enum order order)
 {
 	uint64_t rng = random_begin();
 
-	(void)state;
 	for (size_t size = 0; size < NR_SIZES; size++)
-		for (enum order order = ASCENDING; order < NR_ORDERS; order++)
-			grow(order, value_sizes[size], value_sizes[size] >= 400 ? 300 : 3000, &rng);
+		grow(order, value_sizes[size], value_sizes[size] >= 400 ? 300 : 3000, &rng);
+}
+
+static void insert_ascending(void **state)
+{
+	(void)state;
+	grow_of_all_sizes(ASCENDING);
+}
+
+static void insert_descending(void **state)
+{
+	(void)state;
+	grow_of_all_sizes(DESCENDING);
+}
+
+static void insert_random(void **state)
+{
+	(void)state;
+	grow_of_all_sizes(RANDOM);
+}
+
+static void insert_runs(void **state)
+{
+	(void)state;
+	grow_of_all_sizes(RUNS);
+}
+
+static void insert_other_orders(void **state)
+{
+	(void)state;
+	grow_of_all_sizes(INTERLEAVED);
+	grow_of_all_sizes(FROM_THE_MIDDLE);
 }
 
 static void a_root_of_internal_nodes_splits(void **state)
@@ -372,7 +401,11 @@ static void large_trees_are_right(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_order_of_keys_gives_a_tree_of_the_right_shape),
+		cmocka_unit_test(insert_ascending),
+		cmocka_unit_test(insert_descending),
+		cmocka_unit_test(insert_random),
+		cmocka_unit_test(insert_runs),
+		cmocka_unit_test(insert_other_orders),
 		cmocka_unit_test(a_root_of_internal_nodes_splits),
 		cmocka_unit_test(BT_14_leaves_are_well_filled),
 		cmocka_unit_test(BT_14_every_way_to_make_room_keeps_shape_and_counts),

@@ -384,6 +384,23 @@ static void BT_01_dropping_gives_back_every_block_and_value(void **state)
 	forest_close(&f);
 }
 
+static void del_of_empty(void **state)
+{
+	struct forest f;
+
+	(void)state;
+	for (int is_shared = 0; is_shared < 2; is_shared++) {
+		plant(&f, 8, 0, 0);
+		if (is_shared)
+			forest_snapshot(&f, 0);
+		assert_int_equal(nr_zero(&f), 998);
+		assert_int_equal(forest_del(&f, 0), 0);
+		forest_check(&f);
+		assert_int_equal(nr_zero(&f), is_shared ? 998 : 999);
+		forest_close(&f);
+	}
+}
+
 static void BT_02_roots_in_a_shared_upper_leaf_are_counted(void **state)
 {
 	uint64_t keys[2] = {1, 10}, all[2] = {2, 0}, last[2] = {2, UINT64_MAX};
@@ -451,6 +468,7 @@ int main(void)
 		cmocka_unit_test(BR_12_nodes_of_different_capacity_are_not_mixed),
 		cmocka_unit_test(BR_13_the_place_in_the_upper_tree_is_the_one_gone_through),
 		cmocka_unit_test(BT_01_dropping_gives_back_every_block_and_value),
+		cmocka_unit_test(del_of_empty),
 		cmocka_unit_test(BT_02_roots_in_a_shared_upper_leaf_are_counted),
 		cmocka_unit_test(BT_02_a_tree_that_hangs_in_two_places_is_dropped_with_the_second),
 	};

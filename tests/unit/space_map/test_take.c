@@ -46,7 +46,7 @@ static void nr_free_none(void **state)
 }
 
 /* SM-12 */
-static void SM_12_nr_free_across_transactions(void **state)
+static void SMD_01_SM_12_nr_free_across_transactions(void **state)
 {
 	struct sm_fixture *f = sm_fixture_new(1000, 1000, 1000, NULL, false);
 	uint64_t first;
@@ -70,7 +70,7 @@ static void SM_12_nr_free_across_transactions(void **state)
 }
 
 /* SM-13 */
-static void SM_13_free_counts_never_wrap(void **state)
+static void SMD_01_SM_13_free_counts_never_wrap(void **state)
 {
 	struct sm_fixture *f = sm_fixture_new(1000, 1000, 1000, NULL, false);
 
@@ -124,7 +124,7 @@ static void SM_06_the_cursor_goes_on_after_a_commit(void **state)
 }
 
 /* SM-04, SM-11, SM-15: no bitmap is forgotten, nothing behind the end is found. */
-static void SM_04_SM_11_boundary_size(void **state)
+static void SM_04_SM_11_SM_15_boundary_size(void **state)
 {
 	static const int64_t off[] = {-1, 0, 1, 5};
 
@@ -173,7 +173,7 @@ static void SM_05_blocks_behind_the_end_are_refused(void **state)
 }
 
 /* SM-03, SM-18: what others have counted is never taken, wherever the cursor is. */
-static void SM_03_SM_18_counted_blocks_are_never_taken(void **state)
+static void SMD_01_SM_03_SM_18_counted_blocks_are_never_taken(void **state)
 {
 	struct sm_fixture *f = sm_fixture_new(1000, 1000, 1000, NULL, false);
 	uint64_t first;
@@ -414,13 +414,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nr_free_all),
 		cmocka_unit_test(nr_free_none),
-		cmocka_unit_test(SM_12_nr_free_across_transactions),
-		cmocka_unit_test(SM_13_free_counts_never_wrap),
+		cmocka_unit_test(SMD_01_SM_12_nr_free_across_transactions),
+		cmocka_unit_test(SMD_01_SM_13_free_counts_never_wrap),
 		cmocka_unit_test(wrapping_around),
 		cmocka_unit_test(SM_06_the_cursor_goes_on_after_a_commit),
-		cmocka_unit_test(SM_04_SM_11_boundary_size),
+		cmocka_unit_test(SM_04_SM_11_SM_15_boundary_size),
 		cmocka_unit_test(SM_05_blocks_behind_the_end_are_refused),
-		cmocka_unit_test(SM_03_SM_18_counted_blocks_are_never_taken),
+		cmocka_unit_test(SMD_01_SM_03_SM_18_counted_blocks_are_never_taken),
 		cmocka_unit_test(runs_are_found_whole_or_as_long_as_there_are),
 		cmocka_unit_test(a_long_run_is_taken_before_single_holes),
 		cmocka_unit_test(SM_01_a_free_block_cannot_be_decremented),
