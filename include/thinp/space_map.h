@@ -87,7 +87,7 @@ THINP_API void thinp_sm_get_alloc(struct thinp_sm *sm, struct thinp_alloc *alloc
  *                         @p nr_blocks; NULL: all of them or none
  *  @retval 0                 done
  *  @retval THINP_ENOSPC      no block is available, or no such run; nothing was changed
- *  @retval THINP_EINVAL      no blocks are wanted
+ *  @retval THINP_EINVAL      no blocks are wanted, or counts are being recorded; nothing was changed
  *  @retval THINP_ENOMEM      no memory; nothing was changed
  *  @retval THINP_EMUSTABORT  the queue has failed
  *  @return or a failure of the device: nothing was changed
@@ -103,6 +103,7 @@ THINP_API int thinp_sm_take(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t *f
  *  @retval THINP_EREFCOUNT  a count would pass 2^32-1; nothing was changed
  *  @retval THINP_ERANGE     beyond the end; nothing was changed
  *  @retval THINP_ENOSPC     a commit might not find room to record it; nothing was changed
+ *  @retval THINP_EINVAL     counts are being recorded; nothing was changed
  *  @retval THINP_ENOMEM     no memory; nothing was changed
  *  @retval THINP_EMUSTABORT the queue has failed
  *  @return or a failure of the device: nothing was changed
@@ -135,7 +136,7 @@ THINP_API int thinp_sm_count(struct thinp_sm *sm, uint64_t block, uint32_t *coun
  *  @param sm         the map
  *  @param nr_blocks  the new length
  *  @retval 0             done
- *  @retval THINP_EINVAL  shorter than it is; nothing was changed
+ *  @retval THINP_EINVAL  shorter than it is, or counts are being recorded; nothing was changed
  *  @retval THINP_ERANGE  longer than a map of its kind can be, or than its device; nothing was changed
  *  @retval THINP_ENOSPC  no room to record it; nothing was changed
  *  @retval THINP_ENOMEM  no memory; nothing was changed

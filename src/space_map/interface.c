@@ -8,22 +8,34 @@
 
 #include <inttypes.h>
 
+int tp_sm_check_not_recording(const struct thinp_sm *sm)
+{
+	if (!sm->metadata->is_recording || sm->failure)
+		return 0;
+	return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "counts are being recorded: no changes before the commit");
+}
+
 int thinp_sm_take(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t *first, uint64_t *nr_taken)
 {
 	/* blocks that are kept for changes that free space are for those who reserve */
 	uint64_t spare = sm->kind == TP_SM_METADATA ? tp_sm_release_cost(sm) : 0;
+	int r = tp_sm_check_not_recording(sm);
 
-	return tp_sm_take_cause(sm, nr_blocks, spare, THINP_CAUSE_USER, first, nr_taken);
+	return r ? r : tp_sm_take_cause(sm, nr_blocks, spare, THINP_CAUSE_USER, first, nr_taken);
 }
 
 int thinp_sm_inc(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks)
 {
-	return tp_sm_issue(sm, THINP_OP_INC, first, nr_blocks, THINP_CAUSE_USER);
+	int r = tp_sm_check_not_recording(sm);
+
+	return r ? r : tp_sm_issue(sm, THINP_OP_INC, first, nr_blocks, THINP_CAUSE_USER);
 }
 
 int thinp_sm_dec(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks)
 {
-	return tp_sm_issue(sm, THINP_OP_DEC, first, nr_blocks, THINP_CAUSE_USER);
+	int r = tp_sm_check_not_recording(sm);
+
+	return r ? r : tp_sm_issue(sm, THINP_OP_DEC, first, nr_blocks, THINP_CAUSE_USER);
 }
 
 int thinp_sm_count(struct thinp_sm *sm, uint64_t block, uint32_t *count)

@@ -213,8 +213,10 @@ static int count_first_blocks(struct thinp_sm *sm)
 int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks)
 {
 	const struct tp_sm_state before = sm->now;
-	int r = check_length(sm, nr_blocks);
+	int r = tp_sm_check_not_recording(sm);
 
+	if (!r)
+		r = check_length(sm, nr_blocks);
 	if (r || nr_blocks == before.nr_blocks)
 		return r;
 	r = tp_directory_grow(&sm->pages, (nr_blocks + TP_PAGE_NR_BLOCKS - 1) / TP_PAGE_NR_BLOCKS);

@@ -136,6 +136,9 @@ int tp_sm_measure_depth(struct thinp_reader *reader, struct tp_sm_tree *tree) TP
 
 /* --- operations --- */
 
+/* Changes while counts are written down would never be written: THINP_EINVAL for those that come from outside. */
+int tp_sm_check_not_recording(const struct thinp_sm *sm) TP_MUST_USE;
+
 /* Checks an operation, then applies or queues it. */
 int tp_sm_issue(struct thinp_sm *sm, uint32_t kind, uint64_t first, uint64_t nr_blocks, uint32_t cause) TP_MUST_USE;
 
