@@ -239,6 +239,40 @@ static void every_node_is_read_once_for_a_group_when_the_cache_has_room(void **s
 	tree_close(&tree);
 }
 
+/* What the cache does not have is not known yet, which is not the same as absent: a look-up tells, and then it is known. */
+static void TM_10_what_is_not_in_the_cache_is_unknown_and_not_absent(void **state)
+{
+	const struct tree_shape shape = {.per_leaf = 3, .per_node = 9};
+
+	(void)state;
+	for (size_t i = 0; i < 9; i++) {
+		struct thinp_read_section section;
+		thinp_block_t blocks[2];
+		struct batch batch;
+		struct tree tree;
+
+		tree_open(&tree, &shape, 8, 27, 2, 200);
+		blocks[0] = tree.model.root;
+		blocks[1] = tree_child(&tree.image, tree.model.root, (uint32_t)i);
+		thinp_read_begin(tree.reader.reader, &section);
+		for (size_t b = 0; b < 2; b++)
+			assert_null(thinp_read_peek(&section, blocks[b], thinp_block_type_node()));
+		thinp_read_end(&section);
+		batch = batch_new(&tree.model, 2);
+		*keys_of(&batch, 0) = 2 * (3 * i + 1);     /* there */
+		*keys_of(&batch, 1) = 2 * (3 * i + 1) + 1; /* not there */
+		expect_answers(&batch, tree.reader.reader);
+		assert_int_equal(batch.results[0], 0);
+		assert_int_equal(batch.results[1], THINP_ENODATA);
+		thinp_read_begin(tree.reader.reader, &section);
+		for (size_t b = 0; b < 2; b++)
+			assert_non_null(thinp_read_peek(&section, blocks[b], thinp_block_type_node()));
+		thinp_read_end(&section);
+		batch_free(&batch);
+		tree_close(&tree);
+	}
+}
+
 /* --- damage and failures --------------------------------------------------------------------------------------------- */
 
 /* Nine leaves of three keys; asks for all keys and one missing behind each leaf, in steps so that leaves alternate. */
@@ -399,6 +433,7 @@ int main(void)
 		cmocka_unit_test(BT_18_keys_at_the_edges_are_ordinary_keys),
 		cmocka_unit_test(values_need_not_be_asked_for),
 		cmocka_unit_test(every_node_is_read_once_for_a_group_when_the_cache_has_room),
+		cmocka_unit_test(TM_10_what_is_not_in_the_cache_is_unknown_and_not_absent),
 		cmocka_unit_test(BT_09_a_damaged_leaf_spoils_only_the_answers_that_it_had),
 		cmocka_unit_test(the_first_failure_is_returned_and_its_detail_is_kept),
 		cmocka_unit_test(a_batch_that_succeeds_leaves_the_detail_record_alone),
