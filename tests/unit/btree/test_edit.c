@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "btree/edit.h"
+#include "btree/node.h"
 
 #define MAX_CAPACITY 336u
 #define MAX_VALUE    1346u
@@ -406,6 +407,43 @@ static void BT_16_copy_goes_to_its_place_and_keeps_both_counts(void **state)
 				copy_between(dst_at, src_at, nr);
 }
 
+/* --- BT-19 ----------------------------------------------------------------------------------------------------------- */
+
+static void change_at(uint8_t *data, uint32_t value_size)
+{
+	uint32_t capacity = tp_node_max_entries(value_size), index;
+	uint8_t value[MAX_VALUE];
+
+	tp_node_init(data, TP_NODE_LEAF, BLOCK, value_size);
+	for (uint32_t i = 0; i < capacity; i++) {
+		value_of(i, value_size, value);
+		tp_node_insert(data, i / 2, i % 2 ? 1000 + i : 2000 - i, value);
+		tp_node_set_key(data, i / 2, tp_node_key(data, i / 2));
+	}
+	for (uint32_t i = 0; i + 1 < capacity; i += 2)
+		tp_node_remove(data, i / 2, 1);
+	(void)tp_node_find(data, 1003, &index);
+	tp_node_set_value(data, 0, value);
+}
+
+/* A sanitizer for undefined behaviour sees accesses that need an alignment. */
+static void BT_19_nodes_are_changed_at_odd_addresses(void **state)
+{
+	static const uint32_t sizes[] = {4, 8, 24};
+	static uint8_t memory[THINP_BLOCK_SIZE + 16], wanted[THINP_BLOCK_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		memset(wanted, 0, sizeof(wanted));
+		change_at(wanted, sizes[i]);
+		for (size_t shift = 1; shift < 9; shift++) {
+			memset(memory, 0, sizeof(memory));
+			change_at(memory + shift, sizes[i]);
+			assert_memory_equal(memory + shift, wanted, THINP_BLOCK_SIZE);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +457,7 @@ int main(void)
 		cmocka_unit_test(BT_16_entries_move_to_either_neighbour_in_order),
 		cmocka_unit_test(BT_16_entries_move_between_nodes_of_different_capacities),
 		cmocka_unit_test(BT_16_copy_goes_to_its_place_and_keeps_both_counts),
+		cmocka_unit_test(BT_19_nodes_are_changed_at_odd_addresses),
 	};
 
 	return cmocka_run_group_tests_name("btree/edit", tests, NULL, NULL);
