@@ -27,7 +27,7 @@ int tp_fail_os(int os_errno, uint64_t block, const char *format, ...) TP_PRINTF(
 
 /* Puts back the record that thinp_error_last() gave, for work that may fail without anybody being told: a call that
  * succeeds leaves the record alone. */
-void tp_error_restore(const struct thinp_error_info *before);
+TP_PRIVATE_API void tp_error_restore(const struct thinp_error_info *before);
 
 /* The code that stands for an errno (positive). */
 int tp_err_from_errno(int os_errno);

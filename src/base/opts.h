@@ -16,6 +16,6 @@ TP_PRIVATE_API int tp_opts_take(void *dst, size_t dst_size, const void *src);
 
 /* Fills a caller's struct of any version, whose first field is its size in bytes: copies what both sides know, zeroes
  * what the library lacks, leaves the caller's size field as it is. */
-void tp_result_give(void *dst, const void *src, size_t src_size);
+TP_PRIVATE_API void tp_result_give(void *dst, const void *src, size_t src_size);
 
 #endif

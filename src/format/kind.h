@@ -5,6 +5,8 @@
 #ifndef TP_FORMAT_KIND_H
 #define TP_FORMAT_KIND_H
 
+#include "base/private.h"
+
 #include <thinp/format.h>
 
 /* Offset of the checksum in every block. */
@@ -21,10 +23,10 @@
 #define TP_CSUM_XOR_STORE_SUPERBLOCK 1869771892u /* of a store file of our own; known to no kernel */
 
 /* The raw register over the block but for the checksum itself, before the XOR. */
-uint32_t tp_block_crc(const void *data);
+TP_PRIVATE_API uint32_t tp_block_crc(const void *data);
 
 /* What kind of block the stored checksum stands for, for example "bitmap"; "block of zeros"; NULL when it fits none. */
-const char *tp_block_kind_name(const void *data);
+TP_PRIVATE_API const char *tp_block_kind_name(const void *data);
 
 /* Checksum, then own address, then the kind's own rules; type->address_offset must lie inside the block. 0, leaving the
  * thread's detail record alone, or THINP_ECORRUPT with the record written, whatever type->check returned. A check that

@@ -14,6 +14,8 @@
 #ifndef TP_FORMAT_NODE_H
 #define TP_FORMAT_NODE_H
 
+#include "base/private.h"
+
 #include "base/bytes.h"
 
 #include <thinp/types.h>
@@ -32,7 +34,7 @@ struct tp_node_header {
 
 /* Capacity of a new node for values of this size: a multiple of three; 0 for a size of 0 or when not even three fit.
  * Nodes from the device may have another one, even one that is no multiple of three (tp_node_check). */
-uint32_t tp_node_max_entries(uint32_t value_size);
+TP_PRIVATE_API uint32_t tp_node_max_entries(uint32_t value_size);
 
 /* Reads the header; refuses one that tp_node_check would refuse (THINP_ECORRUPT, naming the address in the header). */
 int tp_node_unpack(const void *data, struct tp_node_header *header);

@@ -5,6 +5,8 @@
 #ifndef TP_FORMAT_SPACE_MAP_H
 #define TP_FORMAT_SPACE_MAP_H
 
+#include "base/private.h"
+
 #include <thinp/types.h>
 
 #define TP_SM_ROOT_SIZE        32u    /* bytes in use of the root record */
@@ -43,7 +45,7 @@ void tp_sm_root_pack(const struct tp_sm_root *root, void *data);
 int tp_sm_root_check(const struct tp_sm_root *root, uint64_t limit, uint64_t metadata_blocks, thinp_block_t owner,
 		     const char *what);
 
-void tp_index_entry_unpack(const void *data, struct tp_index_entry *entry);
+TP_PRIVATE_API void tp_index_entry_unpack(const void *data, struct tp_index_entry *entry);
 void tp_index_entry_pack(const struct tp_index_entry *entry, void *data);
 
 /* THINP_ECORRUPT when nr_free or none_free_before exceed the entries of a bitmap, or the bitmap is not in

@@ -5,6 +5,8 @@
 #ifndef TP_FORMAT_THIN_H
 #define TP_FORMAT_THIN_H
 
+#include "base/private.h"
+
 #include "format/space_map.h"
 
 #include <thinp/types.h>
@@ -43,7 +45,7 @@ struct tp_thin_superblock {
 
 /* Any bytes are taken; tp_thin_superblock_check tells whether they make sense. Packing writes the record, all but the
  * checksum. */
-void tp_thin_superblock_unpack(const void *data, struct tp_thin_superblock *sb);
+TP_PRIVATE_API void tp_thin_superblock_unpack(const void *data, struct tp_thin_superblock *sb);
 void tp_thin_superblock_pack(const struct tp_thin_superblock *sb, void *data);
 
 /* Rules without context, for block type thin superblock: magic, metadata block size, time below 2^24. THINP_ECORRUPT
@@ -66,7 +68,7 @@ struct tp_device_details {
 	uint32_t snapshotted_time;
 };
 
-void tp_device_details_unpack(const void *data, struct tp_device_details *details);
+TP_PRIVATE_API void tp_device_details_unpack(const void *data, struct tp_device_details *details);
 void tp_device_details_pack(const struct tp_device_details *details, void *data);
 
 /* A mapping: data block (40 bits) and the pool's clock when it was made (24 bits), in one 64-bit number. */
