@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * check/counts.c - how often each data block was found.
+ *
+ * Invariant: the table of large counts has exactly the blocks whose count stands as 7.
+ */
+#include "check/counts.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+#include <string.h>
+
+#define COUNT_BITS UINT64_C(0x7777777777777777)
+#define ALONE_BITS UINT64_C(0x8888888888888888)
+#define ONES       UINT64_C(0x1111111111111111)
+#define ALONE      8u
+#define FIRST_ROOM 1024u
+
+/* A byte has two counts, and there are four ways to add to it. */
+static void make_table(struct tp_counts *counts)
+{
+	for (uint32_t i = 0; i < sizeof(counts->more); i++) {
+		uint32_t byte = i & 255;
+		uint32_t shift = i >> 9 ? 4 : 0;
+		bool is_small = (byte >> shift & TP_COUNTS_LARGE) < TP_COUNTS_LARGE - 1;
+		uint32_t more = (byte + (1u << shift)) | (i >> 8 & 1 ? ALONE << shift : 0);
+
+		counts->more[i] = (uint8_t)(is_small ? more : byte);
+	}
+}
+
+int tp_counts_init(struct tp_counts *counts, struct tp_memory *memory, uint64_t nr_blocks)
+{
+	*counts = (struct tp_counts){.memory = memory, .nr_blocks = nr_blocks};
+	make_table(counts);
+	counts->nr_chunks = (size_t)((nr_blocks + TP_COUNTS_CHUNK - 1) / TP_COUNTS_CHUNK);
+	if (!counts->nr_chunks)
+		return 0;
+	counts->chunks = tp_memory_get(memory, counts->nr_chunks, sizeof(*counts->chunks));
+	return counts->chunks ? 0 : THINP_ENOMEM;
+}
+
+void tp_counts_exit(struct tp_counts *counts)
+{
+	if (!counts->memory)
+		return;
+	for (size_t i = 0; counts->chunks && i < counts->nr_chunks; i++)
+		tp_memory_put(counts->memory, counts->chunks[i].chunk, 1, sizeof(struct tp_count_chunk));
+	tp_memory_put(counts->memory, counts->chunks, counts->nr_chunks, sizeof(*counts->chunks));
+	tp_memory_put(counts->memory, counts->large, counts->large_room, sizeof(*counts->large));
+	*counts = (struct tp_counts){.memory = NULL};
+}
+
+/* The slot of a block, or the empty one where it would be. Multiplying by 2^64 / golden ratio spreads neighbours. */
+static struct tp_large *slot_of(struct tp_large *large, size_t room, uint64_t block)
+{
+	size_t at = (size_t)(block * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (room - 1);
+
+	while (large[at].block_plus_1 && large[at].block_plus_1 != block + 1)
+		at = (at + 1) & (room - 1);
+	return &large[at];
+}
+
+static int grow_large(struct tp_counts *counts)
+{
+	size_t room = counts->large_room ? 2 * counts->large_room : FIRST_ROOM;
+	struct tp_large *large = tp_memory_get(counts->memory, room, sizeof(*large));
+
+	if (!large)
+		return THINP_ENOMEM;
+	for (size_t i = 0; i < counts->large_room; i++)
+		if (counts->large[i].block_plus_1)
+			*slot_of(large, room, counts->large[i].block_plus_1 - 1) = counts->large[i];
+	tp_memory_put(counts->memory, counts->large, counts->large_room, sizeof(*large));
+	counts->large = large;
+	counts->large_room = room;
+	return 0;
+}
+
+/* Adds to a count that stands, or will stand, as 7. */
+static int add_large(struct tp_counts *counts, uint64_t block, uint64_t nr)
+{
+	struct tp_large *slot;
+
+	if (2 * counts->nr_large >= counts->large_room && grow_large(counts))
+		return THINP_ENOMEM;
+	slot = slot_of(counts->large, counts->large_room, block);
+	if (!slot->block_plus_1) {
+		slot->block_plus_1 = block + 1;
+		counts->nr_large++;
+	}
+	slot->count += nr;
+	return 0;
+}
+
+static struct tp_count_chunk *chunk_of(struct tp_counts *counts, size_t i)
+{
+	struct tp_count_slot *slot = &counts->chunks[i];
+
+	if (slot->chunk)
+		return slot->chunk;
+	slot->chunk = tp_memory_get(counts->memory, 1, sizeof(*slot->chunk));
+	if (slot->chunk) {
+		slot->next = slot->chunk->waiting;
+		slot->end = slot->next + TP_COUNTS_WAITING;
+	}
+	return slot->chunk;
+}
+
+uint64_t tp_counts_get(const struct tp_counts *counts, uint64_t block)
+{
+	uint64_t count = tp_counts_word(counts, block / 16) >> block % 16 * 4 & TP_COUNTS_LARGE;
+
+	return count < TP_COUNTS_LARGE ? count : slot_of(counts->large, counts->large_room, block)->count;
+}
+
+/* The rare way: the count becomes large, or is. */
+static int count_large(struct tp_counts *counts, uint64_t *word, uint64_t block, bool alone)
+{
+	unsigned int shift = (unsigned int)(block % 16) * 4;
+	uint64_t stands = *word >> shift & TP_COUNTS_LARGE;
+
+	*word |= (uint64_t)(alone ? ALONE : 0) << shift;
+	if (stands < TP_COUNTS_LARGE - 1) {
+		*word += (uint64_t)1 << shift;
+		return 0;
+	}
+	*word |= (uint64_t)TP_COUNTS_LARGE << shift;
+	return add_large(counts, block, stands < TP_COUNTS_LARGE ? TP_COUNTS_LARGE : 1);
+}
+
+static int count_large_byte(struct tp_counts *counts, uint8_t *byte, uint64_t block, bool alone)
+{
+	uint64_t word = (uint64_t)*byte << block % 16 / 2 * 8;
+	int r = count_large(counts, &word, block, alone);
+
+	*byte = (uint8_t)(word >> block % 16 / 2 * 8);
+	return r;
+}
+
+static int flush_chunk(struct tp_counts *counts, size_t i)
+{
+	struct tp_count_slot *slot = &counts->chunks[i];
+	uint8_t *bytes = slot->chunk->bytes;
+	uint16_t *end = slot->next;
+
+	slot->next = slot->chunk->waiting;
+	for (const uint16_t *at = slot->chunk->waiting; at < end; at++) {
+		uint32_t waiting = *at;
+		uint8_t *byte = &bytes[waiting / 4];
+		uint8_t more = counts->more[waiting % 4 * 256 + *byte];
+
+		if (more == *byte) {
+			if (count_large_byte(counts, byte, (uint64_t)i * TP_COUNTS_CHUNK + waiting / 2, waiting % 2))
+				return THINP_ENOMEM;
+			continue;
+		}
+		*byte = more;
+	}
+	return 0;
+}
+
+int tp_counts_flush(struct tp_counts *counts)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < counts->nr_chunks; i++)
+		if (counts->chunks[i].chunk)
+			r = flush_chunk(counts, i);
+	return r;
+}
+
+/* Makes room for one more. */
+static int make_room(struct tp_counts *counts, size_t i)
+{
+	if (!counts->chunks[i].chunk)
+		return chunk_of(counts, i) ? 0 : THINP_ENOMEM;
+	return flush_chunk(counts, i);
+}
+
+static int add_one_by_one(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from)
+{
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t value = tp_load_le64(values_le + 8 * i);
+		struct tp_count_slot *slot = &counts->chunks[value >> 24 >> 15];
+		uint32_t alone = (value & 0xffffff) >= alone_from;
+
+		if (slot->next == slot->end && make_room(counts, (size_t)(slot - counts->chunks)))
+			return THINP_ENOMEM;
+		*slot->next++ = (uint16_t)(value >> 24 << 1 | alone);
+	}
+	return 0;
+}
+static_assert(TP_COUNTS_CHUNK == 1u << 15, "a place in a chunk and one bit more fit 16 bits");
+
+/* Blocks in a row within one word. */
+static int add_to_word(struct tp_counts *counts, uint64_t *word, uint64_t block, unsigned int nr, bool alone)
+{
+	uint64_t mask = nr < 16 ? ((uint64_t)1 << 4 * nr) - 1 : UINT64_MAX;
+	uint64_t ones = (ONES & mask) << block % 16 * 4;
+
+	if (!(((*word & COUNT_BITS) + 2 * ones) & ALONE_BITS)) {
+		*word = (*word + ones) | (alone ? ones << 3 : 0);
+		return 0;
+	}
+	for (unsigned int i = 0; i < nr; i++) {
+		if (count_large(counts, word, block + i, alone))
+			return THINP_ENOMEM;
+	}
+	return 0;
+}
+
+static int add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bool alone)
+{
+	int r = 0;
+
+	while (!r && begin < end) {
+		struct tp_count_chunk *chunk = chunk_of(counts, (size_t)(begin / TP_COUNTS_CHUNK));
+		unsigned int nr = 16 - (unsigned int)(begin % 16);
+		uint8_t *at;
+		uint64_t word;
+
+		if (!chunk)
+			return THINP_ENOMEM;
+		if (nr > end - begin)
+			nr = (unsigned int)(end - begin);
+		at = chunk->bytes + begin % TP_COUNTS_CHUNK / 16 * 8;
+		word = tp_load_le64(at);
+		r = add_to_word(counts, &word, begin, nr, alone);
+		tp_store_le64(at, word);
+		begin += nr;
+	}
+	return r;
+}
+
+/* Does each data block follow the one before it, and were all mappings made at one time? */
+static bool is_run(const uint8_t *values_le, size_t nr)
+{
+	const uint64_t step = (uint64_t)1 << 24;
+	uint64_t first = tp_load_le64(values_le);
+	uint64_t differences = 0;
+
+	if (tp_load_le64(values_le + 8 * (nr - 1)) - first != (nr - 1) * step)
+		return false;
+	for (size_t i = 0; i < nr; i++)
+		differences |= tp_load_le64(values_le + 8 * i) ^ (first + i * step);
+	return !differences;
+}
+
+int tp_counts_add(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from)
+{
+	uint64_t first = tp_load_le64(values_le);
+
+	if (nr < 16 || !is_run(values_le, nr))
+		return add_one_by_one(counts, values_le, nr, alone_from);
+	return add_run(counts, first >> 24, (first >> 24) + nr, (first & 0xffffff) >= alone_from);
+}
+
+/* Sixteen counts at once, when no sum becomes large: then none of them carries into bit 3 even with one added. */
+static bool join_small(uint64_t *to, uint64_t from)
+{
+	uint64_t sum = (*to & COUNT_BITS) + (from & COUNT_BITS);
+
+	if ((sum | (sum + ONES)) & ALONE_BITS)
+		return false;
+	*to = sum | ((*to | from) & ALONE_BITS);
+	return true;
+}
+
+static int join_one(struct tp_counts *counts, const struct tp_counts *from, uint64_t *to, uint64_t word,
+		    unsigned int shift, uint64_t block)
+{
+	uint64_t mine = *to >> shift & TP_COUNTS_LARGE;
+	uint64_t theirs = word >> shift & TP_COUNTS_LARGE;
+	uint64_t exact = theirs < TP_COUNTS_LARGE ? theirs : tp_counts_get(from, block);
+
+	*to |= word & (uint64_t)ALONE << shift;
+	if (mine + exact < TP_COUNTS_LARGE) {
+		*to += exact << shift;
+		return 0;
+	}
+	*to |= (uint64_t)TP_COUNTS_LARGE << shift;
+	return add_large(counts, block, mine < TP_COUNTS_LARGE ? mine + exact : exact);
+}
+
+static int join_word(struct tp_counts *counts, const struct tp_counts *from, uint64_t *to, uint64_t word,
+		     uint64_t first_block)
+{
+	int r = 0;
+
+	if (join_small(to, word))
+		return 0;
+	for (unsigned int i = 0; !r && i < 16; i++)
+		if (word >> 4 * i & 15)
+			r = join_one(counts, from, to, word, 4 * i, first_block + i);
+	return r;
+}
+
+static int join_chunk(struct tp_counts *counts, const struct tp_counts *from, size_t i)
+{
+	struct tp_count_chunk *to = chunk_of(counts, i);
+	const struct tp_count_chunk *chunk = from->chunks[i].chunk;
+	int r = to ? 0 : THINP_ENOMEM;
+
+	for (size_t w = 0; !r && w < TP_COUNTS_WORDS; w++) {
+		uint64_t mine = tp_load_le64(to->bytes + 8 * w);
+		uint64_t theirs = tp_load_le64(chunk->bytes + 8 * w);
+
+		if (!theirs)
+			continue;
+		r = join_word(counts, from, &mine, theirs, ((uint64_t)i * TP_COUNTS_WORDS + w) * 16);
+		tp_store_le64(to->bytes + 8 * w, mine);
+	}
+	return r;
+}
+
+int tp_counts_join(struct tp_counts *counts, struct tp_counts *from)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < from->nr_chunks; i++)
+		if (from->chunks[i].chunk)
+			r = join_chunk(counts, from, i);
+	tp_counts_exit(from);
+	return r;
+}
+
+static uint64_t nr_found_in_chunk(const struct tp_counts *a, const struct tp_counts *b, size_t chunk)
+{
+	uint64_t first = (uint64_t)chunk * TP_COUNTS_WORDS;
+	uint64_t nr = 0;
+
+	for (uint64_t w = first; w < first + TP_COUNTS_WORDS; w++) {
+		uint64_t counts = tp_counts_word(a, w) | tp_counts_word(b, w);
+
+		nr += tp_count_bits((counts | counts >> 1 | counts >> 2) & ONES);
+	}
+	return nr;
+}
+
+uint64_t tp_counts_nr_found(const struct tp_counts *a, const struct tp_counts *b)
+{
+	size_t nr_chunks = a->nr_chunks > b->nr_chunks ? a->nr_chunks : b->nr_chunks;
+	uint64_t nr = 0;
+
+	for (size_t c = 0; c < nr_chunks; c++)
+		if ((c < a->nr_chunks && a->chunks[c].chunk) || (c < b->nr_chunks && b->chunks[c].chunk))
+			nr += nr_found_in_chunk(a, b, c);
+	return nr;
+}

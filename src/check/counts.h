@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * check/counts.h - how often each data block was found, four bits for each.
+ *
+ *   bits 0..2   times found: 0..6, or 7 for "the table of large counts has it"
+ *   bit  3      one of those who refer to it believes to be alone
+ *
+ * Mappings come in the order of virtual blocks, which says nothing about the order of data blocks: counting each at once
+ * would be a cache miss each. So they wait by chunks of data blocks, and are counted when many wait for one chunk.
+ */
+#ifndef TP_CHECK_COUNTS_H
+#define TP_CHECK_COUNTS_H
+
+#include "base/bytes.h"
+#include "check/memory.h"
+
+#define TP_COUNTS_CHUNK   32768u /* data blocks of a chunk, which is made when it is first touched */
+#define TP_COUNTS_WORDS   (TP_COUNTS_CHUNK / 16)
+#define TP_COUNTS_WAITING 2048u /* that can wait for a chunk: many more than it has cache lines, which are 256 */
+#define TP_COUNTS_BYTES   (TP_COUNTS_CHUNK / 2)
+#define TP_COUNTS_LARGE   7u
+
+struct tp_count_chunk {
+	uint8_t bytes[TP_COUNTS_BYTES];
+	uint16_t waiting[TP_COUNTS_WAITING]; /* place in the chunk; lowest bit: believes to be alone */
+};
+
+struct tp_count_slot {
+	uint16_t *next; /* where the next one is to wait; NULL: nothing found there */
+	uint16_t *end;
+	struct tp_count_chunk *chunk;
+};
+
+/* A count of TP_COUNTS_LARGE or more. */
+struct tp_large {
+	uint64_t block_plus_1; /* 0: empty */
+	uint64_t count;
+};
+
+struct tp_counts {
+	struct tp_memory *memory;
+	uint64_t nr_blocks; /* that can be counted */
+	size_t nr_chunks;
+	struct tp_count_slot *chunks;
+	struct tp_large *large; /* open addressing */
+	size_t nr_large;
+	size_t large_room; /* 0 or a power of two */
+	uint8_t more
+		[1024]; /* what becomes of a byte: [upper half? 2 | alone? 1][byte]; the same: it is a large count */
+};
+
+/* THINP_ENOMEM, or 0. */
+int tp_counts_init(struct tp_counts *counts, struct tp_memory *memory, uint64_t nr_blocks);
+void tp_counts_exit(struct tp_counts *counts);
+
+/* Counts the blocks of mappings in on-disk form, at least one; all of them are below nr_blocks. Those made at alone_from
+ * or later believe to be alone. THINP_ENOMEM, or 0. */
+int tp_counts_add(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from);
+
+/* Counts what waits: to be called before anything is asked. THINP_ENOMEM, or 0. */
+int tp_counts_flush(struct tp_counts *counts);
+
+/* Adds what `from` has; nothing waits, and `from` is used up. THINP_ENOMEM, or 0. */
+int tp_counts_join(struct tp_counts *counts, struct tp_counts *from);
+
+/* How often a block was found. */
+uint64_t tp_counts_get(const struct tp_counts *counts, uint64_t block);
+
+/* Blocks that were found in either. */
+uint64_t tp_counts_nr_found(const struct tp_counts *a, const struct tp_counts *b);
+
+/* Bits that are set. Without the machine's own instruction, which not every build may use, a call costs more. */
+static inline uint32_t tp_count_bits(uint64_t word)
+{
+	word -= word >> 1 & UINT64_C(0x5555555555555555);
+	word = (word & UINT64_C(0x3333333333333333)) + (word >> 2 & UINT64_C(0x3333333333333333));
+	word = (word + (word >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (uint32_t)(word * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* Sixteen blocks from 16 * word on; 0 where nothing was found, or beyond the end. */
+static inline uint64_t tp_counts_word(const struct tp_counts *counts, uint64_t word)
+{
+	uint64_t i = word / TP_COUNTS_WORDS;
+	const struct tp_count_chunk *chunk = i < counts->nr_chunks ? counts->chunks[i].chunk : NULL;
+
+	return chunk ? tp_load_le64(chunk->bytes + 8 * (word % TP_COUNTS_WORDS)) : 0;
+}
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * check/mappings.c - the leaves of mapping trees: nearly all of the work of a check.
+ *
+ * Tasks take chunks of what is known about blocks, and read the leaves that they find there. Everything that a leaf's
+ * parents had to say has been put down before, so tasks share nothing but the number of the next chunk. Each counts
+ * data blocks by itself; the counts are put together at the end.
+ */
+#include "base/bytes.h"
+#include "check/checker.h"
+#include "format/node.h"
+
+#include <inttypes.h>
+
+/* A leaf at a glance. */
+struct summary {
+	uint64_t max_value; /* of a mapping: its upper bits are the greatest data block */
+	uint32_t min_time;
+	uint32_t max_time;
+};
+
+static struct summary summarise(const uint8_t *values, uint32_t nr)
+{
+	struct summary s = {.min_time = UINT32_MAX};
+
+	for (uint32_t i = 0; i < nr; i++) {
+		uint64_t value = tp_load_le64(values + 8 * (size_t)i);
+		uint32_t time = (uint32_t)value & TP_THIN_MAX_TIME;
+
+		s.max_value = value > s.max_value ? value : s.max_value;
+		s.min_time = time < s.min_time ? time : s.min_time;
+		s.max_time = time > s.max_time ? time : s.max_time;
+	}
+	return s;
+}
+
+/* A leaf, and who reaches it. */
+struct leaf {
+	struct tp_worker *worker;
+	const struct tp_node_info *info;
+	const uint8_t *data;
+	const uint8_t *values;
+	uint32_t block;
+	uint32_t nr;
+};
+
+/* The id of the one device that reaches it, if it is one. */
+static uint64_t device_of(const struct leaf *leaf)
+{
+	const struct tp_root_entry *roots = leaf->worker->checker->roots.entries;
+
+	return leaf->info->device < TP_MANY ? roots[leaf->info->device].id : THINP_CHECK_NONE;
+}
+
+static void found(const struct leaf *leaf, int rule, int severity, uint32_t i, const char *text, uint64_t stored,
+		  uint64_t expected)
+{
+	struct tp_finding finding = tp_finding(rule, severity, THINP_CHECK_MAPPINGS, leaf->block);
+
+	finding.device = device_of(leaf);
+	finding.begin = tp_node_key(leaf->data, i);
+	finding.end = finding.begin + 1;
+	finding.stored = stored;
+	finding.expected = expected;
+	tp_found(&leaf->worker->finder, &finding, "virtual block %" PRIu64 ": %s: %" PRIu64 ", but %" PRIu64,
+		 finding.begin, text, stored, expected);
+}
+
+static struct tp_mapping mapping_of(const struct leaf *leaf, uint32_t i)
+{
+	return tp_mapping_unpack64(tp_load_le64(leaf->values + 8 * (size_t)i));
+}
+
+/* The clock of those who reach the leaf. */
+static uint32_t time_limit(const struct leaf *leaf)
+{
+	const struct tp_checker *checker = leaf->worker->checker;
+
+	return leaf->info->flags & TP_REACHED_HELD ? checker->held.time : checker->live.time;
+}
+
+/* Made later than now. The next snapshot would be taken at a time that the mapping has passed already: it would look
+ * exclusive although it is shared. */
+static void check_times(const struct leaf *leaf)
+{
+	uint32_t limit = time_limit(leaf);
+
+	for (uint32_t i = 0; i < leaf->nr; i++)
+		if (mapping_of(leaf, i).time > limit)
+			found(leaf, THINP_CHECK_D7, THINP_CHECK_FATAL, i, "made later than now",
+			      mapping_of(leaf, i).time, limit);
+}
+
+/* A leaf of several devices: none of its mappings may be taken for exclusive by any of them. */
+static void check_shared(const struct leaf *leaf)
+{
+	for (uint32_t i = 0; i < leaf->nr; i++)
+		if (mapping_of(leaf, i).time >= leaf->info->snap_time)
+			found(leaf, THINP_CHECK_D8, THINP_CHECK_FATAL, i,
+			      "shared by devices, but one of them takes it for its own: time, and last snapshot",
+			      mapping_of(leaf, i).time, leaf->info->snap_time);
+}
+
+static void check_last_key(const struct leaf *leaf)
+{
+	uint64_t bytes = (uint64_t)leaf->worker->checker->live.data_block_size * 512;
+	uint64_t last = tp_node_key(leaf->data, leaf->nr - 1);
+
+	if (bytes && last >= UINT64_MAX / bytes)
+		found(leaf, THINP_CHECK_D10, THINP_CHECK_WARNING, leaf->nr - 1, "beyond what a device can have", last,
+		      UINT64_MAX / bytes - 1);
+}
+
+/* Some data blocks do not exist: the others are counted one by one. */
+static int count_possible(const struct leaf *leaf, struct tp_counts *counts, uint32_t alone_from)
+{
+	const struct tp_checker *checker = leaf->worker->checker;
+	int r = 0;
+
+	for (uint32_t i = 0; !r && i < leaf->nr; i++) {
+		uint64_t block = mapping_of(leaf, i).data_block;
+
+		if (block >= checker->live.data_sm.nr_blocks)
+			found(leaf, THINP_CHECK_D6, THINP_CHECK_FATAL, i, "no such data block", block,
+			      checker->live.data_sm.nr_blocks);
+		if (counts && block < counts->nr_blocks)
+			r = tp_counts_add(counts, leaf->values + 8 * (size_t)i, 1, alone_from);
+	}
+	return r;
+}
+
+static int count_blocks(const struct leaf *leaf, const struct summary *s)
+{
+	struct tp_worker *worker = leaf->worker;
+	const struct tp_checker *checker = worker->checker;
+	bool is_live = leaf->info->flags & TP_REACHED_LIVE;
+	bool is_one = leaf->info->device < TP_MANY;
+	struct tp_counts *counts = is_live ? &worker->live : &worker->held;
+	uint32_t alone_from = is_live && is_one ? leaf->info->snap_time : TP_NEVER_ALONE;
+
+	if (checker->only_snap)
+		counts = NULL;
+	if (s->max_value >> 24 >= checker->nr_counted || !counts)
+		return count_possible(leaf, counts, alone_from);
+	return tp_counts_add(counts, leaf->values, leaf->nr, alone_from);
+}
+
+static int visit_entries(const struct leaf *leaf)
+{
+	struct summary s = summarise(leaf->values, leaf->nr);
+
+	leaf->worker->nr_mappings += leaf->nr;
+	if (!leaf->nr)
+		return 0;
+	if (s.max_time > time_limit(leaf))
+		check_times(leaf);
+	if (leaf->info->device == TP_MANY && s.max_time >= leaf->info->snap_time)
+		check_shared(leaf);
+	check_last_key(leaf);
+	return count_blocks(leaf, &s);
+}
+
+static void fail_depth(struct tp_worker *worker, uint32_t block)
+{
+	struct tp_finding finding = tp_finding(THINP_CHECK_N11, THINP_CHECK_FATAL, THINP_CHECK_MAPPINGS, block);
+
+	tp_found(&worker->finder, &finding, "an internal node where a leaf is due");
+}
+
+static int visit_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info)
+{
+	struct leaf leaf = {.worker = worker, .info = info, .data = data, .block = block};
+	bool is_node;
+	bool in_order;
+
+	is_node = tp_check_node(worker, data, block, info, &in_order);
+	if (is_node && !tp_node_is_leaf(data))
+		fail_depth(worker, block);
+	info->nr_mappings = 0;
+	if (!is_node || !tp_node_is_leaf(data)) {
+		info->flags |= TP_NODE_DAMAGED;
+		return 0;
+	}
+	if (!in_order)
+		info->flags |= TP_NODE_DAMAGED;
+	leaf.nr = tp_node_nr_entries(data);
+	leaf.values = tp_node_values(data);
+	info->nr_mappings = leaf.nr;
+	return visit_entries(&leaf);
+}
+
+static int visit_window(struct tp_worker *worker, tp_leaf_fn fn)
+{
+	struct tp_window *window = &worker->window;
+	int r = 0;
+
+	tp_window_read(window);
+	for (size_t i = 0; !r && i < window->nr; i++)
+		r = fn(worker, window->data[i], window->blocks[i], tp_node_look(worker->checker, window->blocks[i]));
+	if (!r)
+		r = tp_checker_read(worker, fn == visit_leaf ? window->nr : 0); /* not those of a second look */
+	window->nr = 0;
+	return r;
+}
+
+static int visit_chunk(struct tp_worker *worker, size_t chunk, tp_leaf_fn fn)
+{
+	const struct tp_node_info *nodes = worker->checker->nodes[chunk];
+	int r = 0;
+
+	for (uint32_t i = 0; !r && nodes && i < TP_NODE_CHUNK; i++) {
+		if (nodes[i].part != THINP_CHECK_MAPPINGS || nodes[i].height)
+			continue;
+		worker->window.blocks[worker->window.nr++] = (uint32_t)(chunk * TP_NODE_CHUNK) + i;
+		if (worker->window.nr == TP_WINDOW_BLOCKS)
+			r = visit_window(worker, fn);
+	}
+	return r;
+}
+
+int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_fn fn)
+{
+	struct tp_checker *checker = worker->checker;
+	size_t chunk;
+	int r = 0;
+
+	worker->window.nr = 0;
+	while (!r && !atomic_load_explicit(&checker->is_stopped, memory_order_relaxed)) {
+		chunk = atomic_fetch_add(&checker->next_chunk, 1);
+		if (chunk >= checker->nr_chunks)
+			break;
+		r = visit_chunk(worker, chunk, fn);
+	}
+	return !r && worker->window.nr ? visit_window(worker, fn) : r;
+}
+
+static int visit_all(struct tp_worker *worker)
+{
+	int r = tp_mappings_visit_leaves(worker, visit_leaf);
+
+	if (!r)
+		r = tp_counts_flush(&worker->live);
+	return r ? r : tp_counts_flush(&worker->held);
+}
+
+int tp_mappings_visit(struct tp_checker *checker)
+{
+	checker->next_chunk = 0;
+	checker->nr_pending[THINP_CHECK_MAPPINGS][0] = 0;
+	return tp_checker_run_tasks(checker, visit_all);
+}
+
+/* --- sums --- */
+
+static uint64_t saturating_sum(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+void tp_mappings_sum(struct tp_checker *checker)
+{
+	const struct tp_inner *inners = checker->inners.entries;
+	const uint32_t *edges = checker->edges.entries;
+
+	for (size_t i = checker->inners.nr; i-- > 0;) {
+		struct tp_node_info *info = tp_node_look(checker, inners[i].block);
+
+		info->nr_mappings = 0;
+		for (uint32_t e = 0; e < inners[i].nr_edges; e++) {
+			const struct tp_node_info *child = tp_node_look(checker, edges[inners[i].first_edge + e]);
+
+			info->nr_mappings = saturating_sum(info->nr_mappings, child->nr_mappings);
+			info->flags |= child->flags & TP_NODE_DAMAGED;
+		}
+	}
+}

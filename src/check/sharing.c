@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * check/sharing.c - data blocks that are in use more than once.
+ *
+ * Two rules need a second look at the leaves, and only where there are such blocks. D8: who believes to be alone with a
+ * block must be. The counts tell whether that is broken; the second look tells who it is. D9: no device has a block twice.
+ * A snapshot has its blocks where its origin has them. So for each block the virtual block of the first mapping is put
+ * down, and only blocks that turn up in another place are looked at closely.
+ */
+#include "base/bytes.h"
+#include "check/checker.h"
+#include "format/node.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define ALONE_BITS UINT64_C(0x8888888888888888)
+#define MOVED      UINT32_MAX /* in a slot: found in more than one place */
+#define MAX_SEEN   65536u     /* mappings of such blocks that are looked at closely, for each task */
+#define MAX_PAIRS  16u        /* of these, that one is compared with */
+
+/* For each data block in use twice, where: a chunk of slots for each chunk of counts that has such blocks. */
+struct tp_places {
+	size_t nr_chunks;
+	_Atomic uint32_t **chunks;
+	_Atomic size_t nr_moved;
+	struct tp_vector *seen; /* of each task */
+};
+
+/* A mapping of a block that was found in more than one place. */
+struct seen {
+	uint64_t data_block;
+	uint64_t virtual_block;
+	uint32_t leaf;
+	uint32_t device; /* or TP_MANY */
+};
+
+/* Blocks of the word that live devices use twice or more, at bit 3 of each count. */
+static uint64_t used_twice(uint64_t word)
+{
+	return (word << 1 | word << 2) & ALONE_BITS;
+}
+
+static bool any_word(const struct tp_counts *counts, uint64_t mask)
+{
+	for (uint64_t w = 0; w < (uint64_t)counts->nr_chunks * TP_COUNTS_WORDS; w++) {
+		uint64_t word;
+
+		if (!counts->chunks[w / TP_COUNTS_WORDS].chunk) {
+			w += TP_COUNTS_WORDS - 1;
+			continue;
+		}
+		word = tp_counts_word(counts, w);
+		if ((word | mask) & used_twice(word))
+			return true;
+	}
+	return false;
+}
+
+/* Is it what the first look found? The device may have changed since. */
+static bool is_as_before(const uint8_t *data, const struct tp_node_info *info)
+{
+	return data && tp_node_nr_entries(data) == info->nr_mappings &&
+	       tp_node_capacity(data) <= tp_node_max_entries(8) && info->nr_mappings <= tp_node_capacity(data);
+}
+
+static uint32_t bits_of(const struct tp_checker *checker, uint64_t data_block)
+{
+	return (uint32_t)(tp_counts_word(&checker->workers[0].live, data_block / 16) >> data_block % 16 * 4) & 15;
+}
+
+static bool is_twice(const struct tp_checker *checker, uint64_t data_block)
+{
+	return data_block < checker->nr_counted && (bits_of(checker, data_block) & TP_COUNTS_LARGE) > 1;
+}
+
+static struct tp_mapping mapping_of(const uint8_t *data, uint32_t i)
+{
+	return tp_mapping_unpack64(tp_node_value64(data, i));
+}
+
+static uint64_t id_of(const struct tp_checker *checker, uint32_t device)
+{
+	const struct tp_root_entry *roots = checker->roots.entries;
+
+	return device < TP_MANY ? roots[device].id : THINP_CHECK_NONE;
+}
+
+static int run_all(struct tp_checker *checker, int (*fn)(struct tp_worker *worker))
+{
+	checker->next_chunk = 0;
+	return tp_checker_run_tasks(checker, fn);
+}
+
+/* --- D8 --- */
+
+static void found_alone(struct tp_worker *worker, const uint8_t *data, uint32_t block, const struct tp_node_info *info,
+			uint32_t i)
+{
+	struct tp_finding finding = tp_finding(THINP_CHECK_D8, THINP_CHECK_FATAL, THINP_CHECK_MAPPINGS, block);
+	struct tp_mapping mapping = mapping_of(data, i);
+
+	finding.device = id_of(worker->checker, info->device);
+	finding.begin = tp_node_key(data, i);
+	finding.end = finding.begin + 1;
+	finding.stored = mapping.time;
+	tp_found(&worker->finder, &finding,
+		 "virtual block %" PRIu64 ": data block %" PRIu64 " is in use elsewhere, but passes for its own",
+		 finding.begin, mapping.data_block);
+}
+
+static int name_alone(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info)
+{
+	if (info->device >= TP_MANY || !is_as_before(data, info))
+		return 0;
+	for (uint32_t i = 0; i < info->nr_mappings; i++) {
+		struct tp_mapping mapping = mapping_of(data, i);
+
+		if (mapping.time >= info->snap_time && is_twice(worker->checker, mapping.data_block))
+			found_alone(worker, data, block, info, i);
+	}
+	return 0;
+}
+
+static int name_all_alone(struct tp_worker *worker)
+{
+	return tp_mappings_visit_leaves(worker, name_alone);
+}
+
+/* --- D9: finding blocks in more than one place --- */
+
+/* A virtual block as a number of 32 bits that is neither 0 nor MOVED. */
+static uint32_t place_of(uint64_t virtual_block)
+{
+	return (uint32_t)(virtual_block % (MOVED - 1)) + 1;
+}
+
+static int note_place(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info)
+{
+	struct tp_places *places = worker->checker->places;
+
+	(void)block;
+	if (!(info->flags & TP_REACHED_LIVE) || !is_as_before(data, info))
+		return 0;
+	for (uint32_t i = 0; i < info->nr_mappings; i++) {
+		uint64_t data_block = mapping_of(data, i).data_block;
+		uint32_t place = place_of(tp_node_key(data, i));
+		_Atomic uint32_t *slot;
+		uint32_t before = 0;
+
+		if (!is_twice(worker->checker, data_block))
+			continue;
+		slot = &places->chunks[data_block / TP_COUNTS_CHUNK][data_block % TP_COUNTS_CHUNK];
+		if (atomic_compare_exchange_strong_explicit(slot, &before, place, memory_order_relaxed,
+							    memory_order_relaxed) ||
+		    before == place)
+			continue;
+		atomic_store_explicit(slot, MOVED, memory_order_relaxed);
+		atomic_fetch_add_explicit(&places->nr_moved, 1, memory_order_relaxed);
+	}
+	return 0;
+}
+
+static int note_all_places(struct tp_worker *worker)
+{
+	return tp_mappings_visit_leaves(worker, note_place);
+}
+
+static int see_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info)
+{
+	struct tp_checker *checker = worker->checker;
+	struct tp_vector *seen = &checker->places->seen[worker - checker->workers];
+
+	if (!(info->flags & TP_REACHED_LIVE) || !is_as_before(data, info))
+		return 0;
+	for (uint32_t i = 0; i < info->nr_mappings && seen->nr < MAX_SEEN; i++) {
+		uint64_t data_block = mapping_of(data, i).data_block;
+		struct seen *entry;
+
+		if (!is_twice(checker, data_block) ||
+		    checker->places->chunks[data_block / TP_COUNTS_CHUNK][data_block % TP_COUNTS_CHUNK] != MOVED)
+			continue;
+		entry = tp_vector_add(checker, seen, sizeof(*entry));
+		if (!entry)
+			return THINP_ENOMEM;
+		*entry = (struct seen){.data_block = data_block,
+				       .virtual_block = tp_node_key(data, i),
+				       .leaf = block,
+				       .device = info->device};
+	}
+	return 0;
+}
+
+static int see_all(struct tp_worker *worker)
+{
+	return tp_mappings_visit_leaves(worker, see_leaf);
+}
+
+/* --- D9: looking closely --- */
+
+/* The leaf in which a device has a virtual block, if it had it; 0 when damage is in the way. */
+static uint32_t leaf_for(struct tp_checker *checker, uint64_t root, uint64_t virtual_block)
+{
+	uint64_t address = root;
+
+	for (uint32_t depth = 0; depth <= TP_MAX_HEIGHT; depth++) {
+		const struct tp_node_info *info =
+			address && address < checker->nr_blocks ? tp_node_look(checker, address) : NULL;
+		const uint8_t *data;
+		uint32_t i = 0;
+
+		if (!info || info->part != THINP_CHECK_MAPPINGS || info->flags & TP_NODE_DAMAGED)
+			return 0;
+		if (!info->height)
+			return (uint32_t)address;
+		data = tp_window_read_one(&checker->ahead, (uint32_t)address);
+		if (!data || tp_node_capacity(data) > tp_node_max_entries(8) ||
+		    tp_node_nr_entries(data) > tp_node_capacity(data))
+			return 0;
+		while (i + 1 < tp_node_nr_entries(data) && tp_node_key(data, i + 1) <= virtual_block)
+			i++;
+		address = tp_node_value64(data, i);
+	}
+	return 0;
+}
+
+/* A device that has both; the number of devices: none has. */
+static size_t device_with_both(struct tp_checker *checker, const struct seen *a, const struct seen *b)
+{
+	const struct tp_root_entry *roots = checker->roots.entries;
+
+	if (a->device < TP_MANY && b->device < TP_MANY)
+		return a->device == b->device ? a->device : checker->roots.nr;
+	for (size_t i = 0; i < checker->roots.nr; i++)
+		if (roots[i].flags & TP_REACHED_LIVE && leaf_for(checker, roots[i].root, a->virtual_block) == a->leaf &&
+		    leaf_for(checker, roots[i].root, b->virtual_block) == b->leaf)
+			return i;
+	return checker->roots.nr;
+}
+
+static void compare_places(struct tp_checker *checker, const struct seen *a, const struct seen *b)
+{
+	bool is_alone = bits_of(checker, a->data_block) & ~TP_COUNTS_LARGE;
+	struct tp_finding finding = tp_finding(THINP_CHECK_D9, is_alone ? THINP_CHECK_FATAL : THINP_CHECK_WARNING,
+					       THINP_CHECK_MAPPINGS, b->leaf);
+	size_t device = device_with_both(checker, a, b);
+
+	if (device == checker->roots.nr)
+		return;
+	finding.device = id_of(checker, (uint32_t)device);
+	finding.begin = b->virtual_block;
+	finding.end = b->virtual_block + 1;
+	tp_found(&checker->workers[0].finder, &finding,
+		 "virtual blocks %" PRIu64 " and %" PRIu64 " of one device are both data block %" PRIu64,
+		 a->virtual_block, b->virtual_block, a->data_block);
+}
+
+static int by_block(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+
+	if (x->data_block != y->data_block)
+		return x->data_block < y->data_block ? -1 : 1;
+	if (x->virtual_block != y->virtual_block)
+		return x->virtual_block < y->virtual_block ? -1 : 1;
+	return (x->leaf > y->leaf) - (x->leaf < y->leaf);
+}
+
+static int look_closely(struct tp_checker *checker)
+{
+	struct tp_vector *all = &checker->places->seen[0];
+	const struct seen *seen;
+
+	for (size_t i = 1; i < checker->nr_workers; i++)
+		for (size_t s = 0; s < checker->places->seen[i].nr; s++) {
+			struct seen *entry = tp_vector_add(checker, all, sizeof(*entry));
+
+			if (!entry)
+				return THINP_ENOMEM;
+			*entry = ((struct seen *)checker->places->seen[i].entries)[s];
+		}
+	if (all->nr)
+		qsort(all->entries, all->nr, sizeof(*seen), by_block);
+	seen = all->entries;
+	for (size_t i = 1; i < all->nr; i++)
+		for (size_t j = i; j-- > 0 && i - j <= MAX_PAIRS && seen[j].data_block == seen[i].data_block;)
+			if (seen[j].virtual_block != seen[i].virtual_block)
+				compare_places(checker, &seen[j], &seen[i]);
+	return 0;
+}
+
+/* --- both --- */
+
+static bool has_twice(const struct tp_count_chunk *chunk)
+{
+	for (size_t w = 0; chunk && w < TP_COUNTS_WORDS; w++)
+		if (used_twice(tp_load_le64(chunk->bytes + 8 * w)))
+			return true;
+	return false;
+}
+
+static int init_places(struct tp_checker *checker, struct tp_places *places)
+{
+	const struct tp_counts *counts = &checker->workers[0].live;
+
+	places->nr_chunks = counts->nr_chunks;
+	places->chunks = tp_memory_get(&checker->memory, places->nr_chunks, sizeof(*places->chunks));
+	places->seen = tp_memory_get(&checker->memory, checker->nr_workers, sizeof(*places->seen));
+	if (!places->chunks || !places->seen)
+		return THINP_ENOMEM;
+	for (size_t c = 0; c < places->nr_chunks; c++) {
+		if (!has_twice(counts->chunks[c].chunk))
+			continue;
+		places->chunks[c] = tp_memory_get(&checker->memory, TP_COUNTS_CHUNK, sizeof(uint32_t));
+		if (!places->chunks[c])
+			return THINP_ENOMEM;
+	}
+	return 0;
+}
+
+static void exit_places(struct tp_checker *checker, struct tp_places *places)
+{
+	struct tp_memory *memory = &checker->memory;
+
+	for (size_t c = 0; places->chunks && c < places->nr_chunks; c++)
+		tp_memory_put(memory, (void *)(uintptr_t)places->chunks[c], TP_COUNTS_CHUNK, sizeof(uint32_t));
+	tp_memory_put(memory, places->chunks, places->nr_chunks, sizeof(*places->chunks));
+	for (size_t i = 0; places->seen && i < checker->nr_workers; i++)
+		tp_memory_put(memory, places->seen[i].entries, places->seen[i].room, sizeof(struct seen));
+	tp_memory_put(memory, places->seen, checker->nr_workers, sizeof(*places->seen));
+	checker->places = NULL;
+}
+
+static int check_places(struct tp_checker *checker)
+{
+	struct tp_places places = {.nr_chunks = 0};
+	int r = init_places(checker, &places);
+
+	checker->places = &places;
+	if (!r)
+		r = run_all(checker, note_all_places);
+	if (!r && places.nr_moved)
+		r = run_all(checker, see_all);
+	if (!r && places.nr_moved)
+		r = look_closely(checker);
+	exit_places(checker, &places);
+	return r;
+}
+
+int tp_sharing_check(struct tp_checker *checker)
+{
+	const struct tp_counts *counts = &checker->workers[0].live;
+	int r = 0;
+
+	if (!any_word(counts, ALONE_BITS))
+		return 0;
+	if (any_word(counts, 0))
+		r = run_all(checker, name_all_alone);
+	return r ? r : check_places(checker);
+}
