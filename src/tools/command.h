@@ -26,6 +26,7 @@ struct command {
 extern const struct command info_command;
 extern const struct command ls_command;
 extern const struct command dump_command;
+extern const struct command check_command;
 
 /* --help of a subcommand. */
 int print_help(const struct command *command);

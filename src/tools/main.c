@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = {&info_command, &ls_command, &dump_command};
+static const struct command *const commands[] = {&info_command, &ls_command, &dump_command, &check_command};
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

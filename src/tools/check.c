@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tools/check.c - thinp check: what is wrong with the metadata of a pool.
+ */
+#include "command.h"
+#include "progress.h"
+
+#include <thinp/check.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_THREADS 64u
+
+struct args {
+	struct thinp_check_opts opts;
+	bool quiet;
+	bool json;
+};
+
+/* Where findings go. */
+struct sink {
+	bool quiet;
+	json_t *findings; /* NULL: to be printed as they come */
+	bool is_short;    /* of memory */
+};
+
+static json_t *number_or_null(uint64_t number)
+{
+	return number == THINP_CHECK_NONE ? json_null() : json_number(number);
+}
+
+static json_t *finding_as_json(const struct thinp_check_finding *finding)
+{
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "severity",
+			 thinp_check_severity_name(finding->severity), "rule", finding->name, "part",
+			 thinp_check_part_name(finding->part), "block", number_or_null(finding->block), "device",
+			 number_or_null(finding->device), "begin", number_or_null(finding->begin), "end",
+			 number_or_null(finding->end), "stored", number_or_null(finding->stored), "expected",
+			 number_or_null(finding->expected), "text", finding->text);
+}
+
+static void print_finding(const struct thinp_check_finding *finding)
+{
+	printf("%-7s %-4s %s", thinp_check_severity_name(finding->severity), finding->name,
+	       thinp_check_part_name(finding->part));
+	if (finding->block != THINP_NO_BLOCK)
+		printf(", block %" PRIu64, finding->block);
+	if (finding->device != THINP_CHECK_NONE)
+		printf(", device %" PRIu64, finding->device);
+	printf(": %s\n", finding->text);
+}
+
+static int take_finding(void *ctx, const struct thinp_check_finding *finding)
+{
+	struct sink *sink = ctx;
+
+	if (sink->findings)
+		sink->is_short |= json_array_append_new(sink->findings, finding_as_json(finding)) != 0;
+	else if (!sink->quiet)
+		print_finding(finding);
+	return 0;
+}
+
+static int tell_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	return progress_tell(ctx, done, total);
+}
+
+static bool is_damaged(const struct thinp_check_result *result)
+{
+	return result->nr_fatal || result->nr_leak || result->nr_meta;
+}
+
+static const char *verdict_of(const struct thinp_check_result *result)
+{
+	if (result->nr_fatal)
+		return "damaged: do not use it before it is repaired";
+	if (is_damaged(result))
+		return "usable, but not all numbers are right";
+	return "sound";
+}
+
+static void print_summary(const struct thinp_check_result *result)
+{
+	printf("devices            %" PRIu64 ", %" PRIu64 " mappings\n", result->nr_devices, result->nr_mappings);
+	printf("metadata blocks    %" PRIu64 " in use, %" PRIu64 " leaked, %" PRIu64 " counted too low\n",
+	       result->nr_metadata_used, result->nr_metadata_leaked, result->nr_metadata_too_low);
+	printf("data blocks        %" PRIu64 " in use, %" PRIu64 " leaked, %" PRIu64 " counted too low\n",
+	       result->nr_data_used, result->nr_data_leaked, result->nr_data_too_low);
+	printf("findings           %" PRIu64 " fatal, %" PRIu64 " leaks, %" PRIu64 " wrong numbers, %" PRIu64
+	       " warnings\n",
+	       result->nr_fatal, result->nr_leak, result->nr_meta, result->nr_warning);
+	if (result->nr_unreadable)
+		printf("unreadable blocks  %" PRIu64 "\n", result->nr_unreadable);
+	printf("verdict            %s\n", verdict_of(result));
+}
+
+static json_t *result_as_json(const struct thinp_check_result *result, json_t *findings)
+{
+	return json_pack(
+		"{s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		verdict_of(result), "is_damaged", is_damaged(result), "counts_skipped",
+		(int)(result->flags & THINP_CHECK_COUNTS_SKIPPED), "counts_incomplete",
+		(int)(result->flags & THINP_CHECK_COUNTS_INCOMPLETE), "nr_fatal", json_number(result->nr_fatal),
+		"nr_leak", json_number(result->nr_leak), "nr_meta", json_number(result->nr_meta), "nr_warning",
+		json_number(result->nr_warning), "nr_state", json_number(result->nr_state), "nr_devices",
+		json_number(result->nr_devices), "nr_mappings", json_number(result->nr_mappings), "nr_data_used",
+		json_number(result->nr_data_used), "nr_metadata_used", json_number(result->nr_metadata_used),
+		"nr_data_leaked", json_number(result->nr_data_leaked), "nr_metadata_leaked",
+		json_number(result->nr_metadata_leaked), "nr_data_too_low", json_number(result->nr_data_too_low),
+		"nr_metadata_too_low", json_number(result->nr_metadata_too_low), "findings", findings);
+}
+
+static int show(const struct command *command, const struct args *args, struct sink *sink,
+		const struct thinp_check_result *result)
+{
+	int status = EXIT_FINE;
+
+	if (args->json) {
+		json_t *findings = sink->is_short ? NULL : json_incref(sink->findings);
+
+		status = print_json(command, findings ? result_as_json(result, findings) : NULL);
+	} else if (!args->quiet) {
+		print_summary(result);
+		status = finish_output(command);
+	}
+	return is_damaged(result) ? EXIT_PROBLEM : status;
+}
+
+static int check(const struct command *command, struct args *args, const char *path, struct thinp_io *io)
+{
+	struct thinp_check_result result = {.size = sizeof(result)};
+	struct sink sink = {.quiet = args->quiet, .findings = args->json ? json_array() : NULL};
+	struct progress progress;
+	int status;
+	int r;
+
+	sink.is_short = args->json && !sink.findings;
+	progress_begin(&progress, "thinp check");
+	args->opts.finding = take_finding;
+	args->opts.finding_ctx = &sink;
+	args->opts.progress = tell_progress;
+	args->opts.progress_ctx = &progress;
+	r = thinp_check_device(io, &args->opts, &result);
+	progress_end(&progress);
+	if (r == THINP_ECANCELED)
+		fprintf(stderr, "thinp %s: cancelled\n", command->name);
+	else if (r)
+		report(command, path, r);
+	status = r ? EXIT_PROBLEM : show(command, args, &sink, &result);
+	json_decref(sink.findings);
+	return status;
+}
+
+/* As many threads as there are processors, but not more than are of use. */
+static uint32_t default_threads(void)
+{
+	long nr = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return nr < 1 ? 1 : nr > 8 ? 8 : (uint32_t)nr;
+}
+
+static const struct option options[] = {
+	{"json", no_argument, NULL, 'j'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"skip-mappings", no_argument, NULL, 's'},
+	{"metadata-snap", no_argument, NULL, 'm'},
+	{"threads", required_argument, NULL, 't'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	struct args args = {.opts = {.size = sizeof(args.opts), .parallel_for = thinp_parallel_for_pthreads}};
+	struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .flags = THINP_IO_READ_ONLY | THINP_IO_EXCLUSIVE};
+	uint64_t nr_threads = default_threads();
+	struct thinp_io *io;
+	int option;
+	int status;
+
+	while ((option = getopt_long(argc, argv, "qmh", options, NULL)) != -1)
+		switch (option) {
+		case 'j':
+			args.json = true;
+			break;
+		case 'q':
+			args.quiet = true;
+			break;
+		case 's':
+			args.opts.flags |= THINP_CHECK_SKIP_MAPPINGS;
+			break;
+		case 'm': /* it stays as it is while the pool is in use */
+			args.opts.flags |= THINP_CHECK_METADATA_SNAP;
+			io_opts.flags = THINP_IO_READ_ONLY;
+			break;
+		case 't':
+			if (!parse_number(optarg, MAX_THREADS, &nr_threads) || !nr_threads)
+				return usage_error(command, "'%s' is no number of threads", optarg);
+			break;
+		case 'h':
+			return print_help(command);
+		default:
+			return usage_error(command, "wrong option");
+		}
+	if (optind + 1 != argc)
+		return usage_error(command, optind == argc ? "which pool?" : "one pool at a time");
+	args.opts.nr_tasks = (uint32_t)nr_threads;
+	status = thinp_io_open(argv[optind], &io_opts, &io);
+	if (status)
+		return report(command, argv[optind], status);
+	status = check(command, &args, argv[optind], io);
+	thinp_io_close(io);
+	return status;
+}
+
+const struct command check_command = {
+	.name = "check",
+	.summary = "what is wrong with the metadata",
+	.help = "[OPTION]... POOL\n\n"
+		"Reads all metadata of a pool, counts all references anew, and tells what is not as it should be.\n"
+		"Nothing is written. Exit status 0: sound, there may be warnings; 1: damaged, or not to be checked.\n\n"
+		"      --json           as JSON; numbers of 2^63 and more are strings\n"
+		"  -q, --quiet          print nothing, the exit status tells\n"
+		"      --skip-mappings  superblock and devices only\n"
+		"  -m, --metadata-snap  the pool's metadata snapshot only, also while the pool is in use\n"
+		"      --threads N      work on N threads; default: as many as processors, at most 8\n"
+		"  -h, --help           show this and end\n",
+	.run = run,
+};
