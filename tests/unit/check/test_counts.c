@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Counting data blocks, against an array of plain numbers.
+ */
+#include "check/counts.h"
+
+#include "base/bytes.h"
+#include "support/alloc_counting.h"
+
+#include <thinp/error.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NR_BLOCKS 100000u /* more than three chunks */
+#define MAX_LEAF  252u
+
+static uint64_t random_state;
+
+static uint64_t random_number(void)
+{
+	random_state ^= random_state >> 12;
+	random_state ^= random_state << 25;
+	random_state ^= random_state >> 27;
+	return random_state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+struct fixture {
+	struct alloc_counting alloc;
+	struct tp_memory memory;
+	struct tp_counts counts[2];
+	uint32_t *model;
+	bool *is_alone;
+};
+
+static void begin(struct fixture *f)
+{
+	memset(f, 0, sizeof(*f));
+	alloc_counting_init(&f->alloc);
+	f->memory.allocator = f->alloc.table;
+	f->model = calloc(NR_BLOCKS, sizeof(*f->model));
+	f->is_alone = calloc(NR_BLOCKS, sizeof(*f->is_alone));
+	assert_non_null(f->model);
+	assert_non_null(f->is_alone);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(tp_counts_init(&f->counts[i], &f->memory, NR_BLOCKS), 0);
+}
+
+static void end(struct fixture *f)
+{
+	for (size_t i = 0; i < 2; i++)
+		tp_counts_exit(&f->counts[i]);
+	free(f->model);
+	free(f->is_alone);
+	alloc_counting_check(&f->alloc);
+	assert_int_equal(f->memory.used, 0);
+}
+
+/* A leaf: scattered blocks, blocks in a row, or few blocks again and again. */
+static size_t make_leaf(uint8_t *values_le, uint32_t time)
+{
+	size_t nr = 1 + random_number() % MAX_LEAF;
+	uint64_t first = random_number() % (NR_BLOCKS - MAX_LEAF);
+	uint64_t kind = random_number() % 3;
+
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t block = kind == 0 ? random_number() % NR_BLOCKS : kind == 1 ? first + i : random_number() % 50;
+
+		tp_store_le64(values_le + 8 * i, block << 24 | (kind == 1 ? time : random_number() % 10));
+	}
+	return nr;
+}
+
+static void add_leaf(struct fixture *f, struct tp_counts *counts)
+{
+	uint8_t values[8 * MAX_LEAF];
+	size_t nr = make_leaf(values, (uint32_t)(random_number() % 10));
+	uint32_t alone_from = random_number() % 4 ? (uint32_t)(random_number() % 12) : UINT32_MAX;
+
+	assert_int_equal(tp_counts_add(counts, values, nr, alone_from), 0);
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t value = tp_load_le64(values + 8 * i);
+
+		f->model[value >> 24]++;
+		f->is_alone[value >> 24] |= (value & 0xffffff) >= alone_from;
+	}
+}
+
+static void expect_equal(const struct fixture *f, const struct tp_counts *counts)
+{
+	uint64_t nr_found = 0;
+	struct tp_counts none = {.nr_chunks = 0};
+
+	for (uint32_t b = 0; b < NR_BLOCKS; b++) {
+		uint64_t bits = tp_counts_word(counts, b / 16) >> b % 16 * 4 & 15;
+
+		assert_int_equal(tp_counts_get(counts, b), f->model[b]);
+		assert_int_equal(bits & 7, f->model[b] < 7 ? f->model[b] : 7);
+		assert_int_equal(bits >> 3, f->is_alone[b]);
+		nr_found += f->model[b] != 0;
+	}
+	assert_int_equal(tp_counts_nr_found(counts, &none), nr_found);
+	assert_int_equal(tp_counts_nr_found(&none, counts), nr_found);
+}
+
+static void counts_are_those_of_a_plain_array(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	for (unsigned i = 0; i < 3000; i++) {
+		add_leaf(&f, &f.counts[0]);
+		if (i % 1000 == 0) {
+			assert_int_equal(tp_counts_flush(&f.counts[0]), 0);
+			expect_equal(&f, &f.counts[0]);
+		}
+	}
+	assert_int_equal(tp_counts_flush(&f.counts[0]), 0);
+	expect_equal(&f, &f.counts[0]);
+	end(&f);
+}
+
+static void TOOL_01_counts_of_two_tasks_are_their_sum(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 5; round++) {
+		struct fixture f;
+
+		begin(&f);
+		for (unsigned i = 0; i < 200u << round; i++)
+			add_leaf(&f, &f.counts[random_number() % 2]);
+		assert_int_equal(tp_counts_flush(&f.counts[0]), 0);
+		assert_int_equal(tp_counts_flush(&f.counts[1]), 0);
+		assert_int_equal(tp_counts_join(&f.counts[0], &f.counts[1]), 0);
+		expect_equal(&f, &f.counts[0]);
+		end(&f);
+	}
+}
+
+static int count_some(void *ctx)
+{
+	struct alloc_counting *alloc = ctx;
+	struct tp_memory memory = {.allocator = alloc->table};
+	struct tp_counts counts[2] = {{.memory = NULL}, {.memory = NULL}};
+	uint64_t before = random_state;
+	uint8_t values[8 * MAX_LEAF];
+	int r = tp_counts_init(&counts[0], &memory, NR_BLOCKS);
+
+	random_state = 12345;
+	if (!r)
+		r = tp_counts_init(&counts[1], &memory, NR_BLOCKS);
+	for (unsigned i = 0; !r && i < 400; i++)
+		r = tp_counts_add(&counts[i % 2], values, make_leaf(values, 3), 5);
+	if (!r)
+		r = tp_counts_flush(&counts[0]);
+	if (!r)
+		r = tp_counts_flush(&counts[1]);
+	if (!r)
+		r = tp_counts_join(&counts[0], &counts[1]);
+	tp_counts_exit(&counts[0]);
+	tp_counts_exit(&counts[1]);
+	random_state = before;
+	return r;
+}
+
+static void every_allocation_may_fail(void **state)
+{
+	struct alloc_counting alloc;
+
+	(void)state;
+	alloc_counting_init(&alloc);
+	alloc_counting_loop(&alloc, count_some, &alloc);
+}
+
+static void TOOL_32_a_limit_of_memory_holds(void **state)
+{
+	struct alloc_counting alloc;
+	struct tp_memory memory = {.limit = 60000};
+	struct tp_counts counts;
+	uint8_t value[8];
+
+	(void)state;
+	alloc_counting_init(&alloc);
+	memory.allocator = alloc.table;
+	assert_int_equal(tp_counts_init(&counts, &memory, NR_BLOCKS), 0);
+	tp_store_le64(value, 0);
+	assert_int_equal(tp_counts_add(&counts, value, 1, 0), 0);
+	tp_store_le64(value, UINT64_C(40000) << 24);
+	assert_int_equal(tp_counts_add(&counts, value, 1, 0), 0);
+	tp_store_le64(value, UINT64_C(80000) << 24);
+	assert_int_equal(tp_counts_add(&counts, value, 1, 0), THINP_ENOMEM);
+	assert_true(alloc.peak_bytes <= memory.limit);
+	tp_counts_exit(&counts);
+	alloc_counting_check(&alloc);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(counts_are_those_of_a_plain_array),
+		cmocka_unit_test(TOOL_01_counts_of_two_tasks_are_their_sum),
+		cmocka_unit_test(every_allocation_may_fail),
+		cmocka_unit_test(TOOL_32_a_limit_of_memory_holds),
+	};
+	const char *seed = getenv("THINP_TEST_SEED");
+
+	random_state = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) << 20 | 1;
+	print_message("seed %" PRIu64 ": set THINP_TEST_SEED to repeat\n", random_state);
+	return cmocka_run_group_tests_name("check/counts", tests, NULL, NULL);
+}
