@@ -138,7 +138,7 @@ struct tp_checker {
 
 	struct tp_worker *workers; /* the first one is that of the calling thread when there is one thread only */
 	size_t nr_workers;
-	_Atomic size_t next_chunk; /* of nodes, that no task has taken yet */
+	_Atomic size_t next_slice; /* of blocks, that no task has taken yet */
 	_Atomic uint64_t nr_read;  /* all tasks, for the progress */
 	_Atomic bool is_stopped;
 
@@ -199,7 +199,7 @@ int tp_mappings_visit(struct tp_checker *checker);
 /* What a task does with each leaf; data NULL: it could not be read. */
 typedef int (*tp_leaf_fn)(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info);
 
-/* One task's part of the leaves of all mapping trees: it takes chunks until there are no more. */
+/* One task's part of the leaves of all mapping trees: it takes slices until there are no more. */
 int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_fn fn);
 
 /* Sums up mappings from leaves to roots. */

@@ -2,8 +2,8 @@
 /*
  * check/mappings.c - the leaves of mapping trees: nearly all of the work of a check.
  *
- * Tasks take chunks of what is known about blocks, and read the leaves that they find there. Everything that a leaf's
- * parents had to say has been put down before, so tasks share nothing but the number of the next chunk. Each counts
+ * Tasks take slices of what is known about blocks, and read the leaves that they find there. Everything that a leaf's
+ * parents had to say has been put down before, so tasks share nothing but the number of the next slice. Each counts
  * data blocks by itself; the counts are put together at the end.
  */
 #include "base/bytes.h"
@@ -11,6 +11,9 @@
 #include "format/node.h"
 
 #include <inttypes.h>
+
+#define SLICE 64u /* blocks that a task takes at once */
+static_assert(TP_NODE_CHUNK % SLICE == 0, "a slice lies in one chunk");
 
 /* A leaf at a glance. */
 struct summary {
@@ -203,15 +206,19 @@ static int visit_window(struct tp_worker *worker, tp_leaf_fn fn)
 	return r;
 }
 
-static int visit_chunk(struct tp_worker *worker, size_t chunk, tp_leaf_fn fn)
+static int visit_slice(struct tp_worker *worker, size_t slice, tp_leaf_fn fn)
 {
-	const struct tp_node_info *nodes = worker->checker->nodes[chunk];
+	const struct tp_checker *checker = worker->checker;
+	uint32_t begin = (uint32_t)(slice * SLICE);
+	const struct tp_node_info *nodes = checker->nodes[begin / TP_NODE_CHUNK];
 	int r = 0;
 
-	for (uint32_t i = 0; !r && nodes && i < TP_NODE_CHUNK; i++) {
-		if (nodes[i].part != THINP_CHECK_MAPPINGS || nodes[i].height)
+	for (uint32_t i = 0; !r && nodes && i < SLICE; i++) {
+		const struct tp_node_info *info = &nodes[begin % TP_NODE_CHUNK + i];
+
+		if (info->part != THINP_CHECK_MAPPINGS || info->height)
 			continue;
-		worker->window.blocks[worker->window.nr++] = (uint32_t)(chunk * TP_NODE_CHUNK) + i;
+		worker->window.blocks[worker->window.nr++] = begin + i;
 		if (worker->window.nr == TP_WINDOW_BLOCKS)
 			r = visit_window(worker, fn);
 	}
@@ -221,15 +228,16 @@ static int visit_chunk(struct tp_worker *worker, size_t chunk, tp_leaf_fn fn)
 int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_fn fn)
 {
 	struct tp_checker *checker = worker->checker;
-	size_t chunk;
+	size_t nr_slices = checker->nr_chunks * (TP_NODE_CHUNK / SLICE);
+	size_t slice;
 	int r = 0;
 
 	worker->window.nr = 0;
 	while (!r && !atomic_load_explicit(&checker->is_stopped, memory_order_relaxed)) {
-		chunk = atomic_fetch_add(&checker->next_chunk, 1);
-		if (chunk >= checker->nr_chunks)
+		slice = atomic_fetch_add_explicit(&checker->next_slice, 1, memory_order_relaxed);
+		if (slice >= nr_slices)
 			break;
-		r = visit_chunk(worker, chunk, fn);
+		r = visit_slice(worker, slice, fn);
 	}
 	return !r && worker->window.nr ? visit_window(worker, fn) : r;
 }
@@ -245,7 +253,7 @@ static int visit_all(struct tp_worker *worker)
 
 int tp_mappings_visit(struct tp_checker *checker)
 {
-	checker->next_chunk = 0;
+	checker->next_slice = 0;
 	checker->nr_pending[THINP_CHECK_MAPPINGS][0] = 0;
 	return tp_checker_run_tasks(checker, visit_all);
 }

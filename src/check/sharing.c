@@ -88,7 +88,7 @@ static uint64_t id_of(const struct tp_checker *checker, uint32_t device)
 
 static int run_all(struct tp_checker *checker, int (*fn)(struct tp_worker *worker))
 {
-	checker->next_chunk = 0;
+	checker->next_slice = 0;
 	return tp_checker_run_tasks(checker, fn);
 }
 
