@@ -299,6 +299,30 @@ def snapshotted_at(time):
     return damage
 
 
+def one_snapshotted_at_0(which):
+    """Of devices that share, one believes that it does not: whoever reaches a shared leaf, first or last."""
+    def damage(image):
+        leaf = image.details()
+        at = image.value_at(leaf, range(image.nr(leaf))[which])
+        image.put(leaf, at + 20, 0, "I")
+        image.put(leaf, at + 16, 0, "I")
+    return damage
+
+
+def one_parent_of_shared_leaf(which):
+    """Two nodes name a leaf, and what one of them says of its keys is wrong."""
+    def damage(image):
+        parents = {}
+        for root in sorted(set(image.device_roots())):
+            if not image.is_leaf(root) and image.is_leaf(image.child(root, 0)):
+                for i in range(image.nr(root) - 1):
+                    parents.setdefault(image.child(root, i), []).append((root, i))
+        leaf, shared = next((leaf, where) for leaf, where in parents.items() if len(where) > 1 and image.nr(leaf) > 2)
+        root, i = shared[which]
+        image.put(root, 32 + 8 * (i + 1), image.get(leaf, 32 + 8 * (image.nr(leaf) - 2)))
+    return damage
+
+
 def leak_and_bad_leaf(image):
     count(Image.data_bitmap, 0, 1)(image)
     flip(Image.leaf)(image)
@@ -385,6 +409,8 @@ DEFECTS = [
     ("keys_equal", "fragmented", node(Image.leaf, key(1), keep(32), "Q"), [("N8", "fatal")], BAD, BAD),
     ("parent_key_too_high", "fragmented", node(Image.inner, key(1), keep(40, more=1), "Q"), [("N9", "fatal")], BAD, BAD),
     ("parent_key_too_low", "fragmented", node(Image.inner, key(1), key_inside_before, "Q"), [("N10", "fatal")], OK, BAD),
+    ("key_too_low_in_the_first_parent", "snaps", one_parent_of_shared_leaf(0), [("N10", "fatal")], None, None),
+    ("key_too_low_in_the_last_parent", "snaps", one_parent_of_shared_leaf(-1), [("N10", "fatal")], None, None),
     ("node_where_a_leaf_is_due", "fragmented", node(Image.leaf, 4, 1), [("N11", "fatal")], BAD, BAD),
     ("padding", "fragmented", node(Image.leaf, 28, 1), [("N12", "warning")], OK, OK),
     ("too_deep", "fragmented", long_chain, [("N13", "fatal")], None, None),
@@ -429,6 +455,8 @@ DEFECTS = [
     ("mapping_beyond_the_data", "fragmented", beyond_data, [("D6", "fatal")], OK, BAD),
     ("superblock_time_too_low", "snaps", sb(44, 0, "I"), [("D4", "warning"), ("D7", "fatal")], OK, OK),
     ("snapshotted_time_too_low", "snaps", snapshotted_at(0), [("D8", "fatal")], OK, OK),
+    ("snapshotted_time_of_the_first_too_low", "snaps", one_snapshotted_at_0(0), [("D8", "fatal")], OK, OK),
+    ("snapshotted_time_of_the_last_too_low", "snaps", one_snapshotted_at_0(-1), [("D8", "fatal")], OK, OK),
     ("shared_mapping_too_recent", "snaps", too_recent, [("D8", "fatal")], OK, OK),
     ("data_block_twice", "fragmented", same_mapping_twice, [("D8", "fatal"), ("D9", "fatal"), ("SM11", "fatal"), ("SM11", "leak")],
      OK, BAD),
