@@ -157,7 +157,7 @@ static void check_fill(const struct subject *s)
 	else if (s->flags == TP_NODE_INTERNAL && is_root && s->nr_entries == 1)
 		found(s, THINP_CHECK_N6, THINP_CHECK_WARNING, THINP_CHECK_NONE, 0, "an internal root with one entry");
 	if (!is_root && s->nr_entries < s->max_entries / 3)
-		found(s, THINP_CHECK_N7, THINP_CHECK_WARNING, s->nr_entries, THINP_CHECK_NONE,
+		found(s, THINP_CHECK_N7, THINP_CHECK_META, s->nr_entries, THINP_CHECK_NONE,
 		      "less than a third of the entries in use");
 	if (s->padding)
 		found(s, THINP_CHECK_N12, THINP_CHECK_WARNING, s->padding, 0, "unused bytes in the header");
