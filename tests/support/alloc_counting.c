@@ -53,6 +53,12 @@ static void count_in(struct alloc_counting *alloc, size_t nbytes)
 		alloc->peak_bytes = alloc->live_bytes;
 }
 
+static bool is_to_fail(const struct alloc_counting *alloc)
+{
+	return alloc->fail_at &&
+	       (alloc->fails_on ? alloc->nr_calls >= alloc->fail_at : alloc->nr_calls == alloc->fail_at);
+}
+
 static void *counting_alloc(void *ctx, size_t nbytes, size_t align)
 {
 	struct alloc_counting *alloc = ctx;
@@ -66,7 +72,7 @@ static void *counting_alloc(void *ctx, size_t nbytes, size_t align)
 		note(alloc, "no bytes were asked for");
 	else if (!align || align & (align - 1))
 		note(alloc, "an alignment that is no power of two");
-	else if (alloc->nr_calls != alloc->fail_at)
+	else if (!is_to_fail(alloc))
 		ptr = take_raw(nbytes, align);
 	if (ptr)
 		count_in(alloc, nbytes);
@@ -103,11 +109,22 @@ void alloc_counting_init(struct alloc_counting *alloc)
 	};
 }
 
-void alloc_counting_fail(struct alloc_counting *alloc, size_t n)
+static void fail_at(struct alloc_counting *alloc, size_t n, bool fails_on)
 {
 	pthread_mutex_lock(&alloc->lock);
 	alloc->fail_at = n ? alloc->nr_calls + n : 0;
+	alloc->fails_on = fails_on;
 	pthread_mutex_unlock(&alloc->lock);
+}
+
+void alloc_counting_fail(struct alloc_counting *alloc, size_t n)
+{
+	fail_at(alloc, n, false);
+}
+
+void alloc_counting_fail_from(struct alloc_counting *alloc, size_t n)
+{
+	fail_at(alloc, n, true);
 }
 
 bool alloc_counting_has_failed(struct alloc_counting *alloc)

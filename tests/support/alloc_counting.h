@@ -20,6 +20,7 @@ struct alloc_counting {
 	size_t largest; /* bytes of the largest allocation asked for */
 	size_t nr_calls;
 	size_t fail_at;      /* the call that fails, counted as nr_calls is; 0: none */
+	bool fails_on;       /* all calls from there on fail, too */
 	const char *mistake; /* the first one, or NULL */
 };
 
@@ -28,6 +29,9 @@ void alloc_counting_init(struct alloc_counting *alloc);
 
 /* Lets the n-th call from now on fail, once; n = 1 is the next one, 0 lets none fail. */
 void alloc_counting_fail(struct alloc_counting *alloc, size_t n);
+
+/* The same, and all calls behind it, until another call of these two. */
+void alloc_counting_fail_from(struct alloc_counting *alloc, size_t n);
 
 /* Did the call that was to fail come? */
 bool alloc_counting_has_failed(struct alloc_counting *alloc);
