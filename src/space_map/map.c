@@ -297,6 +297,7 @@ void tp_sm_abort(struct thinp_sm *sm)
 	tp_directory_clear(&sm->pages);
 	tp_large_clear(&sm->large);
 	thinp_opq_clear(sm->queue);
+	sm->held.nr_blocks = 0;
 	sm->has_queued = false;
 	sm->now = sm->committed;
 	sm->work = (struct tp_sm_work){0};

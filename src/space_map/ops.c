@@ -30,13 +30,21 @@ static int refuse(const struct thinp_sm *sm, const struct thinp_op *op, uint64_t
 
 /* --- counts --- */
 
+static int64_t held_delta(const struct thinp_sm *sm, uint64_t block)
+{
+	if (block < sm->held.first || block - sm->held.first >= sm->held.nr_blocks)
+		return 0;
+	return sm->held.kind == THINP_OP_INC ? 1 : -1;
+}
+
 static uint32_t with_pending(const struct thinp_sm *sm, const struct tp_page *page, uint32_t i)
 {
 	uint32_t count = tp_sm_page_count(sm, page, i);
+	uint64_t block = page->number * TP_PAGE_NR_BLOCKS + i;
 
 	if (!sm->has_queued)
 		return count;
-	return (uint32_t)(count + thinp_opq_delta(sm->queue, page->number * TP_PAGE_NR_BLOCKS + i));
+	return (uint32_t)(count + held_delta(sm, block) + thinp_opq_delta(sm->queue, block));
 }
 
 static int check_range(const struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks)
@@ -270,21 +278,37 @@ static uint64_t nr_large_of(const struct thinp_sm *sm, const struct thinp_op *op
 	return page->counts[op->first % TP_PAGE_NR_BLOCKS] == TP_PAGE_LARGE - 1;
 }
 
-static int drain_one(struct thinp_sm *sm)
+/* The next one stays held until it is applied. */
+static int hold_next(struct thinp_sm *sm)
 {
 	struct thinp_op op;
-	int r = thinp_opq_pop(sm->queue, &op);
+	int r = sm->held.nr_blocks ? 0 : thinp_opq_pop(sm->queue, &op);
 
 	if (r == THINP_EREFCOUNT)
 		tell(sm, THINP_OP_REFUSED, &sm->popped);
+	if (!r && !sm->held.nr_blocks)
+		sm->held = op;
+	return r;
+}
+
+static int drain_one(struct thinp_sm *sm)
+{
+	struct thinp_op op;
+	int r = hold_next(sm);
+
 	if (r)
 		return r;
+	op = sm->held;
 	r = check_range(sm, op.first, op.nr_blocks);
 	if (!r)
 		r = tp_large_reserve(&sm->large, nr_large_of(sm, &op));
-	return r ? r : apply(sm, &op);
+	if (r)
+		return r;
+	sm->held.nr_blocks = 0;
+	return apply(sm, &op);
 }
 
+/* Without memory the rest goes on waiting: nothing is lost. */
 int tp_sm_drain(struct thinp_sm *sm)
 {
 	struct thinp_error_info before = {.size = sizeof(before)};
@@ -296,7 +320,7 @@ int tp_sm_drain(struct thinp_sm *sm)
 	while (!r)
 		r = drain_one(sm);
 	if (r != THINP_ENODATA) {
-		sm->failure = r;
+		sm->failure = r == THINP_ENOMEM ? 0 : r;
 		return r;
 	}
 	tp_error_restore(&before);

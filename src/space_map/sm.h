@@ -3,7 +3,7 @@
  * space_map/sm.h - what a map that can be changed is made of.
  *
  * Invariants
- *   1. count(b) = page in memory + what is pending for b. `available`, nr_zero and nr_available follow this sum, so a block
+ *   1. count(b) = page in memory + what is held or pending for b. `available`, nr_zero and nr_available follow this sum, so a block
  *      that was taken is gone at once, however long its INC waits.
  *   2. A block that the last commit uses, or that a view holds, is never available.
  *   3. No function but those of recording calls the transaction manager.
@@ -69,6 +69,7 @@ struct thinp_sm {
 	/* operations */
 	struct thinp_opq *queue;
 	struct thinp_op popped; /* what the policy gave last, for the trace */
+	struct thinp_op held;   /* taken out and not applied yet, for lack of memory; nr_blocks 0: none */
 	bool queue_always;
 	bool has_queued;
 	bool is_recording; /* of a metadata map: it, or a data map that draws from it */

@@ -168,6 +168,33 @@ static void OOMLOOP_opening(void **state)
 	sm_fixture_free(f);
 }
 
+/* What waits is put through when memory is short; what cannot be goes on waiting. */
+static void OOMLOOP_nothing_that_waits_is_lost(void **state)
+{
+	bool failed = true;
+
+	(void)state;
+	for (size_t n = 1; failed; n++) {
+		struct sm_fixture *f = sm_fixture_new(2000, 1000, 2000, NULL, true);
+		int r = 0;
+
+		assert_int_equal(sm_inc(&f->data, 100, 500), 0);
+		assert_int_equal(sm_inc(&f->data, 300, 500), 0);
+		alloc_counting_fail_from(&f->alloc, n);
+		for (uint64_t i = 0; i < 40 && !r; i++)
+			r = sm_inc(&f->data, 7 * i, 300);
+		failed = alloc_counting_has_failed(&f->alloc);
+		alloc_counting_fail(&f->alloc, 0);
+		assert_int_equal(r, failed ? THINP_ENOMEM : 0);
+		sm_expect_counts(&f->data);
+		assert_int_equal(sm_inc(&f->data, 200, 700), 0);
+		sm_expect_counts(&f->data);
+		assert_int_equal(sm_commit(f), 0);
+		sm_expect_counts(&f->data);
+		sm_fixture_free(f);
+	}
+}
+
 /* --- SM-16: damage --- */
 
 struct damaged {
@@ -333,6 +360,7 @@ int main(void)
 		cmocka_unit_test(OOMLOOP_no_allocation_that_fails_does_harm),
 		cmocka_unit_test(ERRLOOP_no_access_that_fails_does_harm),
 		cmocka_unit_test(OOMLOOP_opening),
+		cmocka_unit_test(OOMLOOP_nothing_that_waits_is_lost),
 		cmocka_unit_test(SM_16_hints_of_the_index_are_not_believed),
 		cmocka_unit_test(SM_16_bitmap_and_overflow_tree_must_agree),
 		cmocka_unit_test(junk_behind_the_end_is_not_counted),
