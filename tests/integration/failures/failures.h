@@ -3,7 +3,7 @@
  * integration/failures/failures.h - ERRLOOP and OOMLOOP of the defect history over every public function, as one list.
  *
  * A scenario uses a few functions the way a program would. It is run with the first, second, third ... read, write, flush
- * and allocation failing, each time in a new world, until none is left that could fail.
+ * and allocation failing, that one alone or all from there on, each time in a new world, until none is left that could fail.
  *
  * To add a function: name it in the table of its file with the scenario that calls it, or in cannot_fail.c with the reason. A new
  * file of scenarios brings a table of its own, which is named at the end of this header and in main.c. Functions that change
@@ -25,6 +25,7 @@ struct world {
 	struct alloc_counting alloc; /* hand out &alloc.table: this is what runs dry */
 	struct thinp_io *io;         /* zeros, or the fixture: this is the device that fails */
 	void *own;                   /* the scenario's */
+	bool fails_on;               /* what fails goes on failing until the attempt ends */
 
 	struct thinp_io *memory;
 	struct thinp_fault *fault;

@@ -116,13 +116,19 @@ static bool has_fired(struct world *w, uint32_t kind, uint64_t rule)
 /* The code that came out, and whether anything was made to fail at all. */
 static int attempt_with_failure(struct world *w, const struct scenario *s, uint32_t kind, uint64_t n, bool *fired)
 {
+	const struct thinp_fault_rule from = {.size = sizeof(from),
+					      .kinds = 1u << kind,
+					      .action = THINP_FAULT_FAIL,
+					      .nth = n,
+					      .times = w->fails_on ? THINP_FAULT_ALWAYS : 1,
+					      .code = THINP_EIO};
 	uint64_t rule = 0;
 	int r;
 
 	if (kind == ALLOCATION)
-		alloc_counting_fail(&w->alloc, n);
+		(w->fails_on ? alloc_counting_fail_from : alloc_counting_fail)(&w->alloc, n);
 	else
-		assert_int_equal(thinp_fault_fail_nth(w->fault, kind, n, THINP_EIO, &rule), 0);
+		assert_int_equal(thinp_fault_add(w->fault, &from, &rule), 0);
 	thinp_error_report(THINP_ENODATA, THINP_NO_BLOCK, "of before");
 	r = s->attempt(w);
 	*fired = has_fired(w, kind, rule);
@@ -144,14 +150,16 @@ static void expect_told(uint32_t kind, int r, bool fired)
 	assert_true(info.message[0]);
 }
 
-static void run_kind(const struct scenario *s, size_t k, unsigned int *nr_told)
+static void run_kind(const struct scenario *s, size_t k, bool fails_on, unsigned int *nr_told)
 {
 	bool fired = true;
 
 	for (uint64_t n = 1; fired; n++) {
 		struct world *w = begin_world(s);
-		int r = attempt_with_failure(w, s, kinds[k].kind, n, &fired);
+		int r;
 
+		w->fails_on = fails_on;
+		r = attempt_with_failure(w, s, kinds[k].kind, n, &fired);
 		expect_told(kinds[k].kind, r, fired);
 		if (r != THINP_EUNKNOWN)
 			assert_int_equal(s->attempt(w), 0);
@@ -165,11 +173,13 @@ static void whatever_fails_is_told_and_leaves_all_usable(void **state)
 	const struct scenario *s = *state;
 
 	for (size_t k = 0; k < NR_KINDS; k++) {
-		unsigned int nr_told = 0;
+		unsigned int nr_told[2] = {0};
 
-		run_kind(s, k, &nr_told);
-		if (nr_told)
-			print_message("  %u failures of %s\n", nr_told, kinds[k].name);
+		run_kind(s, k, false, &nr_told[0]);
+		run_kind(s, k, true, &nr_told[1]);
+		if (nr_told[0] || nr_told[1])
+			print_message("  %u failures of %s, and %u that go on\n", nr_told[0], kinds[k].name,
+				      nr_told[1]);
 	}
 }
 

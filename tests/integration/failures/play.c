@@ -15,7 +15,7 @@ struct performance {
 	struct stage *stage;
 	size_t next;      /* act */
 	size_t committed; /* acts that the last commit has */
-	bool always_aborts;
+	bool always_aborts, is_aborted;
 	int failed_with;
 	uint64_t expected[PLAY_MOST_ACTS + 1]; /* what is seen before each act, and at the end */
 };
@@ -116,15 +116,17 @@ static void go_back(struct performance *p)
 static void go_on(struct performance *p)
 {
 	bool is_marked = thinp_tm_status(p->stage->tm) != 0;
+	bool commits = p->play->acts[p->next].commits;
 
-	if (is_marked)
+	if (is_marked) {
 		expect_refusal(p->stage->tm);
-	if (!is_marked && !p->play->acts[p->next].commits) {
+	} else if (!commits && !p->is_aborted) {
 		expect_seen(p, p->next, false);
 		assert_int_equal(thinp_bm_flush(p->stage->bm), 0); /* LOCKCHECK, too */
 	}
-	if (is_marked || p->play->acts[p->next].commits || p->always_aborts)
+	if (is_marked || commits || p->always_aborts)
 		go_back(p);
+	p->is_aborted = false;
 	p->failed_with = 0;
 }
 
@@ -144,6 +146,10 @@ int play_attempt(struct world *w)
 		p->next++;
 		if (act[p->next - 1].commits)
 			p->committed = p->next;
+	}
+	if (p->failed_with && p->failed_with != THINP_EUNKNOWN && p->always_aborts && w->fails_on) {
+		p->play->abort(p->stage); /* needs neither memory nor the device */
+		p->is_aborted = true;
 	}
 	return p->failed_with;
 }

@@ -36,6 +36,7 @@ struct own {
 
 struct maps {
 	struct stage stage; /* the first */
+	struct thin_skeleton_opts opts;
 	struct thin_skeleton s;
 	struct own now, committed;
 };
@@ -53,31 +54,43 @@ static void share(struct maps *m)
 	m->stage.tm = m->s.tm;
 }
 
-static struct thin_skeleton_opts opts_of(struct world *w)
+static struct stage *open_with(struct world *w, const char *policy, bool queue_always)
 {
-	return (struct thin_skeleton_opts){.nr_metadata = NR_METADATA,
-					   .nr_data = NR_DATA,
-					   .cache_blocks = PLAY_CACHE,
-					   .allocator = &w->alloc.table};
-}
-
-static struct stage *open_maps(struct world *w)
-{
-	struct thin_skeleton_opts opts = opts_of(w);
 	struct maps *m = calloc(1, sizeof(*m));
 
 	assert_non_null(m);
 	m->stage.w = w;
-	assert_int_equal(thin_skeleton_create(&m->s, w->io, &opts), 0);
+	m->opts = (struct thin_skeleton_opts){.nr_metadata = NR_METADATA,
+					      .nr_data = NR_DATA,
+					      .cache_blocks = PLAY_CACHE,
+					      .allocator = &w->alloc.table,
+					      .policy = thinp_opq_policy_by_name(policy),
+					      .queue_always = queue_always};
+	assert_int_equal(thin_skeleton_create(&m->s, w->io, &m->opts), 0);
 	assert_int_equal(thin_skeleton_add_device(&m->s, 1), 0);
 	for (uint64_t i = 0; i < 6; i++)
 		assert_int_equal(thin_skeleton_map_run(&m->s, 1, i * MANY, MANY), 0);
 	assert_int_equal(thin_skeleton_snapshot(&m->s, 1, 2), 0);
 	assert_int_equal(thin_skeleton_commit(&m->s), 0);
 	thin_skeleton_close(&m->s);
-	assert_int_equal(thin_skeleton_open(&m->s, w->io, &opts), 0);
+	assert_int_equal(thin_skeleton_open(&m->s, w->io, &m->opts), 0);
 	share(m);
 	return &m->stage;
+}
+
+static struct stage *open_maps(struct world *w)
+{
+	return open_with(w, "fifo", false);
+}
+
+static struct stage *open_queued(struct world *w)
+{
+	return open_with(w, "fifo", true);
+}
+
+static struct stage *open_coalescing(struct world *w)
+{
+	return open_with(w, "coalescing", true);
 }
 
 static void close_maps(struct stage *stage)
@@ -137,6 +150,22 @@ static struct thinp_sm_info info_of(const struct thinp_sm *sm)
 	return info;
 }
 
+/* The metadata snapshot has a tree, too. */
+static void count_held(struct maps *m, struct count *count)
+{
+	struct tp_thin_superblock copy;
+	struct thinp_read_section section;
+	const void *data;
+
+	if (!m->s.sb.held_root)
+		return;
+	thinp_read_begin(count->check.reader, &section);
+	assert_int_equal(thinp_read_block(&section, m->s.sb.held_root, thinp_block_type_thin_superblock(), &data), 0);
+	tp_thin_superblock_unpack(data, &copy);
+	thinp_read_end(&section);
+	meta_check_tree(&count->check, copy.mapping_root, &count->top);
+}
+
 static void check_data(struct maps *m)
 {
 	struct count count = {.top = {.name = "devices", .value_size = 8, .take = take_devices},
@@ -146,6 +175,7 @@ static void check_data(struct maps *m)
 
 	meta_check_begin(&count.check, thinp_tm_reader(m->s.tm), info_of(m->s.metadata).nr_blocks, info.nr_blocks);
 	meta_check_tree(&count.check, m->s.sb.mapping_root, &count.top);
+	count_held(m, &count);
 	for (uint64_t b = 0; b < info.nr_blocks; b++) {
 		uint32_t found = 4711;
 
@@ -317,7 +347,17 @@ static int delete_snapshot(struct stage *stage)
 	return thin_skeleton_delete_device(&of(stage)->s, 2);
 }
 
-/* --- the play --- */
+static int hold(struct stage *stage)
+{
+	return thin_skeleton_hold(&of(stage)->s);
+}
+
+static int release(struct stage *stage)
+{
+	return thin_skeleton_release(&of(stage)->s);
+}
+
+/* --- the plays --- */
 
 static const struct act acts[] = {
 	{"count", count, false},
@@ -333,6 +373,7 @@ static const struct act acts[] = {
 	{"map many", map_many, false},
 	{"add a device", add_device, false},
 	{"map", map_new, false},
+	{"hold", hold, false},
 	{"commit", commit_maps, true},
 	{"lower", lower, false},
 	{"lower to 2", lower, false},
@@ -342,6 +383,7 @@ static const struct act acts[] = {
 	{"drop a metadata block", drop_metadata, false},
 	{"commit again", commit_maps, true},
 	{"take again", take, false},
+	{"release", release, false},
 	{"commit the last time", commit_maps, true},
 	{NULL, NULL, false},
 };
@@ -350,11 +392,10 @@ static const struct act acts[] = {
 static void reopen_maps(struct stage *stage)
 {
 	struct maps *m = of(stage);
-	struct thin_skeleton_opts opts = opts_of(stage->w);
 	uint64_t before = m->s.committed.transaction_id;
 
 	thin_skeleton_close(&m->s);
-	assert_int_equal(thin_skeleton_open(&m->s, stage->w->memory, &opts), 0);
+	assert_int_equal(thin_skeleton_open(&m->s, stage->w->memory, &m->opts), 0);
 	share(m);
 	assert_in_range(m->s.committed.transaction_id, before, before + 1);
 	if (m->s.committed.transaction_id == before)
@@ -367,10 +408,32 @@ static const struct play play = {.acts = acts,
 				 .abort = abort_maps,
 				 .look = look_at_maps,
 				 .reopen = reopen_maps};
+static const struct play queued = {.acts = acts,
+				   .open = open_queued,
+				   .close = close_maps,
+				   .abort = abort_maps,
+				   .look = look_at_maps,
+				   .reopen = reopen_maps};
+static const struct play coalescing = {.acts = acts,
+				       .open = open_coalescing,
+				       .close = close_maps,
+				       .abort = abort_maps,
+				       .look = look_at_maps,
+				       .reopen = reopen_maps};
 
 static void going_on(struct world *w)
 {
 	play_setup(w, &play, false);
+}
+
+static void going_on_queued(struct world *w)
+{
+	play_setup(w, &queued, false);
+}
+
+static void going_on_coalescing(struct world *w)
+{
+	play_setup(w, &coalescing, false);
 }
 
 static void aborting(struct world *w)
@@ -389,7 +452,18 @@ static const struct scenario aborted = {.name = "changing space maps, and aborti
 					.close = play_close,
 					.large = PLAY_LARGE};
 
+static const struct scenario with_queue = {.name = "changing space maps that put off all",
+					   .setup = going_on_queued,
+					   .attempt = play_attempt,
+					   .close = play_close,
+					   .large = PLAY_LARGE};
+static const struct scenario with_coalescing = {.name = "changing space maps that put off all and merge it",
+						.setup = going_on_coalescing,
+						.attempt = play_attempt,
+						.close = play_close,
+						.large = PLAY_LARGE};
+
 const struct covered failures_of_space_map[] = {
-	{"thinp_sm_take", &changing},  {"thinp_sm_inc", &changing},    {"thinp_sm_dec", &aborted},
-	{"thinp_sm_count", &changing}, {"thinp_sm_extend", &changing}, {NULL, NULL},
+	{"thinp_sm_take", &changing},  {"thinp_sm_inc", &with_queue}, {"thinp_sm_dec", &with_coalescing},
+	{"thinp_sm_count", &changing}, {"thinp_sm_extend", &aborted}, {NULL, NULL},
 };
