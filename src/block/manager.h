@@ -41,13 +41,22 @@ static inline bool tp_bm_has_failed(const struct thinp_bm *bm)
 int tp_bm_write_lock_filled(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type,
 			    const void *content, struct thinp_buffer **buffer, void **data);
 
+/* Does a buffer that was locked for a block before still hold it, dirty and unlocked, while nothing stands in the way of
+ * changes? Then the thread that changes blocks may write to it, lock or no lock, until it calls anything: for dirty
+ * buffers belong to that thread, and others leave them where they are. */
+static inline bool tp_bm_is_writable(const struct thinp_bm *bm, const struct thinp_buffer *buffer, thinp_block_t block,
+				     const struct thinp_block_type *type)
+{
+	return buffer->is_dirty && !buffer->is_locked && buffer->block == block && !bm->writer.failure &&
+	       atomic_load_explicit(&buffer->type, memory_order_relaxed) == type;
+}
+
 /* Locks a buffer that was locked for the same block before, unless that takes more than looking at it: false. No lock of
- * the cache is needed, for dirty buffers belong to the thread that changes blocks, and others leave them where they are. */
+ * the cache is needed. */
 static inline bool tp_bm_relock(struct thinp_bm *bm, struct thinp_buffer *buffer, thinp_block_t block,
 				const struct thinp_block_type *type)
 {
-	if (!buffer->is_dirty || buffer->is_locked || buffer->block != block || bm->writer.failure ||
-	    atomic_load_explicit(&buffer->type, memory_order_relaxed) != type)
+	if (!tp_bm_is_writable(bm, buffer, block, type))
 		return false;
 	buffer->is_locked = buffer->is_light = true;
 	bm->cache.nr_locked++;
