@@ -11,6 +11,7 @@
  *   3. Siblings that are shared with another tree are left alone: to copy them would cost more room than is gained.
  */
 #include "btree/spine.h"
+#include "btree/redistribute.h"
 
 #include <inttypes.h>
 
@@ -130,13 +131,40 @@ static void keep(struct tp_btree_spine *spine, struct tp_btree_frame *left, stru
 	spine->node = is_left ? *left : *right;
 }
 
-/* Evens out the nodes at left_index and behind it. */
+/* Where the next keys will come, to all appearances: a key behind the end of the last child tells that keys ascend, one
+ * before the beginning of the first child that they descend. Then the node to get them is left as empty as may be, and the
+ * other one is filled to the brim: it will get no more. */
+enum trend { NO_TREND, ASCENDING, DESCENDING };
+
+static enum trend trend_of(const struct tp_btree_spine *spine, uint64_t key)
+{
+	const void *node = spine->node.node;
+
+	if (spine->index + 1 == tp_node_nr_entries(spine->parent.node) &&
+	    key > tp_node_key(node, tp_node_nr_entries(node) - 1))
+		return ASCENDING;
+	return !spine->index && key < tp_node_key(node, 0) ? DESCENDING : NO_TREND;
+}
+
+/* How many of the entries of two nodes of this capacity go to the left one. */
+static uint32_t nr_to_the_left(enum trend trend, uint32_t total, uint32_t capacity)
+{
+	uint32_t few = tp_node_minimum(capacity) + 1;
+	uint32_t many = total - few < capacity ? total - few : capacity;
+
+	if (trend == NO_TREND || total < 2 * few)
+		return total / 2;
+	return trend == ASCENDING ? many : total - many;
+}
+
+/* Shares the entries of the nodes at left_index and behind it. */
 static void share(struct tp_btree_spine *spine, struct tp_btree_frame *left, struct tp_btree_frame *right,
 		  uint32_t left_index, uint64_t key)
 {
 	uint32_t total = tp_node_nr_entries(left->node) + tp_node_nr_entries(right->node);
 
-	tp_node_share(left->node, right->node, total / 2);
+	tp_node_share(left->node, right->node,
+		      nr_to_the_left(trend_of(spine, key), total, tp_node_capacity(left->node)));
 	tp_node_set_key(spine->parent.node, left_index + 1, tp_node_key(right->node, 0));
 	keep(spine, left, right, left_index, key);
 }
@@ -233,12 +261,13 @@ static int one_into_two(struct tp_btree_spine *spine, uint64_t key)
 {
 	struct tp_btree_frame left = spine->node;
 	uint32_t nr = tp_node_nr_entries(left.node);
+	uint32_t nr_left = nr_to_the_left(trend_of(spine, key), nr, tp_node_capacity(left.node));
 	struct tp_btree_frame right;
 	int r = tp_btree_new_node_like(spine->tm, left.node, THINP_CAUSE_SPLIT, &right);
 
 	if (r)
 		return r;
-	tp_node_move_right(left.node, right.node, nr - nr / 2);
+	tp_node_move_right(left.node, right.node, nr - nr_left);
 	tp_node_insert64(spine->parent.node, spine->index + 1, tp_node_key(right.node, 0), right.block);
 	keep(spine, &left, &right, spine->index, key);
 	return 0;
