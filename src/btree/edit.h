@@ -64,6 +64,16 @@ static inline void tp_node_set_value64(void *node, uint32_t i, uint64_t value)
 	tp_store_le64(tp_node_value_at(node, i), value);
 }
 
+/* Puts an entry behind the last one; there is room. */
+static inline void tp_node_add(void *node, uint64_t key, const void *value_le)
+{
+	uint32_t nr = tp_node_nr_entries(node);
+
+	tp_node_set_key(node, nr, key);
+	tp_node_set_value(node, nr, value_le);
+	tp_node_set_nr_entries(node, nr + 1);
+}
+
 /* Puts an entry before entry `at`; at <= nr_entries, which is below the capacity. */
 void tp_node_insert(void *node, uint32_t at, uint64_t key, const void *value_le);
 

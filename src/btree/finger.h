@@ -3,52 +3,58 @@
  * btree/finger.h - the leaf of the last insert, remembered by the transaction.
  *
  * It holds only as long as nobody else has changed anything: neither this tree, nor a count that could make one of its nodes
- * shared. The number of changes of the transaction tells that (thinp_tm_generation()).
+ * shared. The number of changes of the transaction tells that (thinp_tm_generation()). The leaf may have been written to
+ * the device meanwhile, which the block manager tells.
  */
 #ifndef TP_BTREE_FINGER_H
 #define TP_BTREE_FINGER_H
 
-#include "btree/node.h"
+#include "btree/change.h"
 
 #include "transaction/manager.h"
 
 struct tp_finger {
 	uint64_t generation; /* of the transaction, when the insert had ended */
 	thinp_block_t root;
-	struct tp_btree_child leaf_at; /* leaf_at.first is the smallest key that belongs to the leaf */
-	uint64_t last;                 /* and the largest one */
+	thinp_block_t block; /* the leaf */
+	struct thinp_buffer *buffer;
+	uint64_t first; /* the smallest key that belongs to the leaf */
+	uint64_t last;  /* and the largest one */
 	uint64_t prefix[THINP_BTREE_MAX_LEVELS - 1];
 	uint32_t nr_levels; /* 0: there is no finger */
 	uint32_t value_size;
 };
 static_assert(sizeof(struct tp_finger) <= TP_TM_MEMO_SIZE, "the transaction keeps it");
 
-/* The finger, if it stands in the leaf where the keys belong; NULL otherwise. */
+/* The finger, if it stands in the leaf where the keys belong, and that may be written where it is; NULL otherwise. */
 static inline const struct tp_finger *tp_finger_find(struct thinp_tm *tm, const struct thinp_btree_type *type,
-						     thinp_block_t root, const uint64_t *keys)
+						     thinp_block_t root, const uint64_t *keys,
+						     const struct thinp_block_type *node_type)
 {
 	const struct tp_finger *finger = tp_tm_memo(tm);
 	uint32_t nr_upper = type->nr_levels - 1;
 
-	if (finger->generation != thinp_tm_generation(tm) || finger->root != root ||
-	    finger->nr_levels != type->nr_levels || finger->value_size != type->value_size ||
-	    keys[nr_upper] < finger->leaf_at.first || keys[nr_upper] > finger->last)
+	if (finger->generation != tm->generation || finger->root != root || finger->nr_levels != type->nr_levels ||
+	    finger->value_size != type->value_size || keys[nr_upper] < finger->first || keys[nr_upper] > finger->last)
 		return NULL;
 	for (uint32_t i = 0; i < nr_upper; i++)
 		if (keys[i] != finger->prefix[i])
 			return NULL;
-	return finger;
+	return tp_bm_is_writable(tm->bm, finger->buffer, finger->block, node_type) ? finger : NULL;
 }
 
-/* Remembers the leaf of a key: it, and all nodes above it, may be written in place. */
+/* Remembers the leaf of a key: it, and all nodes above it, may be written in place. first and last: the keys that belong
+ * to it. */
 static inline void tp_finger_set(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
-				 const uint64_t *keys, const struct tp_btree_child *leaf_at, uint64_t last)
+				 const uint64_t *keys, struct thinp_buffer *leaf, uint64_t first, uint64_t last)
 {
 	struct tp_finger *finger = tp_tm_memo(tm);
 
-	finger->generation = thinp_tm_generation(tm);
+	finger->generation = tm->generation;
 	finger->root = root;
-	finger->leaf_at = *leaf_at;
+	finger->block = leaf->block;
+	finger->buffer = leaf;
+	finger->first = first;
 	finger->last = last;
 	for (uint32_t i = 0; i + 1 < type->nr_levels; i++)
 		finger->prefix[i] = keys[i];
@@ -56,12 +62,12 @@ static inline void tp_finger_set(struct thinp_tm *tm, const struct thinp_btree_t
 	finger->value_size = type->value_size;
 }
 
-/* What has been changed since was the leaf alone. */
+/* The leaf has been changed, and nothing else since. */
 static inline void tp_finger_keep(struct thinp_tm *tm)
 {
 	struct tp_finger *finger = tp_tm_memo(tm);
 
-	finger->generation = thinp_tm_generation(tm);
+	finger->generation = ++tm->generation;
 }
 
 #endif

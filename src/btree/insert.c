@@ -2,15 +2,13 @@
 /*
  * btree/insert.c - one key.
  *
- * First comes a look at the way down, which changes nothing: it finds damage, and tells what the change may take. When all
- * nodes on the way may be written in place and none has to be split, the leaf is the only one to be touched. Else the way is gone
- * once more, with shadows.
- *
- * The finger remembers the leaf of the last insert. It holds as long as the transaction was not changed by anybody else
- * since: then the way to the leaf is what it was, and all of it may still be written in place.
+ * The short way comes first, where the nodes may be written where they are (in_place.c). Where it leads nowhere, a look at the
+ * way down comes next, which changes nothing: it finds damage, and tells what the change may take. When only the leaf
+ * has to be touched, it is. Else the way is gone once more, with shadows.
  */
 #include "btree/insert.h"
 #include "btree/finger.h"
+#include "btree/in_place.h"
 #include "btree/look.h"
 
 #include "transaction/manager.h"
@@ -54,40 +52,30 @@ static int put(struct tp_insertion *ins, void *leaf, uint32_t index)
 
 /* --- only the leaf is touched ---------------------------------------------------------------------------------------- */
 
-/* Finds the place of a key, most often behind the last entry. */
-static uint32_t place_of(const void *leaf, uint64_t key, bool *is_new)
-{
-	uint32_t nr = tp_node_nr_entries(leaf);
-	uint32_t index = nr && tp_node_key(leaf, nr - 1) < key ? nr : tp_node_lower_bound(leaf, key);
-
-	*is_new = index == nr || tp_node_key(leaf, index) != key;
-	return index;
-}
-
 /* An old value is dropped before anything is written, so that a failure of that is the only one to mark the transaction. */
-static int put_in_place(struct tp_insertion *ins, struct tp_btree_frame *leaf, bool *is_done)
+static int put_in_place(struct tp_insertion *ins, struct tp_btree_frame *leaf, uint32_t index)
 {
-	uint32_t index = place_of(leaf->node, ins->key, &ins->is_new);
 	uint64_t cost = ins->is_new ? 0 : tp_cost_of_values(ins->type, 1);
 	int r = cost ? thinp_tm_reserve(ins->tm, cost, 0) : 0;
 
-	*is_done = !ins->is_new || tp_node_room(leaf->node);
-	if (r || !*is_done)
+	if (r)
 		return r;
 	r = put(ins, leaf->node, index);
 	return r ? thinp_tm_poison(ins->tm, r) : 0;
 }
 
-/* Inserts into a leaf that may be written in place, as may all above it. *is_done false: it has no room, and nothing was
- * done. */
-static int insert_in_place(struct tp_insertion *ins, const struct tp_btree_child *leaf_at, bool *is_done)
+/* Inserts into a leaf that has room, if need be, and that may be written in place, as may all above it. */
+static int insert_into_leaf(struct tp_insertion *ins, thinp_block_t root, const struct tp_look *look)
 {
 	struct tp_btree_frame leaf;
-	int r = tp_btree_shadow(ins->tm, ins->type, leaf_at, THINP_CAUSE_SHADOW, &leaf);
+	int r = tp_btree_shadow(ins->tm, ins->type, &look->leaf_at, THINP_CAUSE_SHADOW, &leaf);
 
 	if (r)
 		return r;
-	r = put_in_place(ins, &leaf, is_done);
+	ins->is_new = !look->is_found;
+	r = put_in_place(ins, &leaf, look->index);
+	if (!r)
+		tp_finger_set(ins->tm, ins->type, root, ins->keys, leaf.buffer, look->leaf_at.first, look->leaf_last);
 	tp_btree_end(ins->tm, &leaf);
 	return r;
 }
@@ -159,13 +147,8 @@ static int put_at_spine(struct tp_insertion *ins, struct tp_btree_spine *spine)
 
 static void set_finger(const struct tp_insertion *ins, const struct tp_btree_spine *spine, thinp_block_t root)
 {
-	const struct tp_btree_child leaf_at = {.parent = THINP_NO_BLOCK,
-					       .block = spine->node.block,
-					       .first = tp_spine_first(spine),
-					       .level = spine->level,
-					       .depth = spine->depth};
-
-	tp_finger_set(ins->tm, ins->type, root, ins->keys, &leaf_at, tp_spine_last(spine));
+	tp_finger_set(ins->tm, ins->type, root, ins->keys, spine->node.buffer, tp_spine_first(spine),
+		      tp_spine_last(spine));
 }
 
 static int change(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
@@ -195,7 +178,6 @@ static bool only_leaf_changes(const struct tp_look *look)
 static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
 {
 	struct tp_look look = {.path = NULL};
-	bool is_done;
 	int r = tp_look(ins->tm, ins->type, root, ins->keys, &look);
 
 	if (r)
@@ -205,42 +187,28 @@ static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_b
 				     look.nr_blocks + tp_cost_of_values(ins->type, look.nr_entries + (size_t)1), 0);
 		return r ? r : change(ins, root, new_root);
 	}
-	r = insert_in_place(ins, &look.leaf_at, &is_done);
-	if (r)
-		return r;
-	tp_finger_set(ins->tm, ins->type, root, ins->keys, &look.leaf_at, look.leaf_last);
-	*new_root = root;
-	return 0;
-}
-
-static int insert(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
-{
-	const struct tp_finger *finger = tp_finger_find(ins->tm, ins->type, root, ins->keys);
-	bool is_done = false;
-	int r = finger ? insert_in_place(ins, &finger->leaf_at, &is_done) : 0;
-
-	if (r)
-		return r;
-	if (!is_done)
-		return look_and_insert(ins, root, new_root);
-	tp_finger_keep(ins->tm);
-	*new_root = root;
-	return 0;
+	r = insert_into_leaf(ins, root, &look);
+	if (!r)
+		*new_root = root;
+	return r;
 }
 
 int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
 		       const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted)
 {
-	struct thinp_btree_type type;
-	struct tp_insertion ins = {.tm = tm, .type = &type, .keys = keys, .value_le = value_le};
-	int r = tp_btree_type_take(&type, user_type);
+	struct thinp_btree_type room;
+	struct tp_insertion ins = {.tm = tm, .keys = keys, .value_le = value_le};
+	int r = tp_btree_type_see(&room, user_type, &ins.type);
 
-	if (!r)
+	if (!r && tm->poison)
 		r = thinp_tm_status(tm);
 	if (r)
 		return r;
-	ins.key = keys[type.nr_levels - 1];
-	r = insert(&ins, root, new_root);
+	ins.key = keys[ins.type->nr_levels - 1];
+	if (tp_insert_at_finger(&ins, root) || tp_insert_in_place(&ins, root))
+		*new_root = root;
+	else
+		r = look_and_insert(&ins, root, new_root);
 	if (!r && inserted)
 		*inserted = ins.is_new;
 	return r;

@@ -9,20 +9,11 @@
 
 #include <inttypes.h>
 
-#define MAX_VALUE_SIZE ((THINP_BLOCK_SIZE - TP_NODE_HEADER_SIZE) / 3 - 8) /* three entries fit */
-
-/* What nearly all callers give, and every insert asks for: this version's struct with numbers that every tree can have. */
-static bool is_plain(const struct thinp_btree_type *src)
-{
-	return src && src->size == sizeof(*src) && src->nr_levels - 1 < THINP_BTREE_MAX_LEVELS &&
-	       src->value_size - 1 < MAX_VALUE_SIZE;
-}
-
 int tp_btree_type_take(struct thinp_btree_type *dst, const struct thinp_btree_type *src)
 {
 	int r;
 
-	if (is_plain(src)) {
+	if (tp_btree_type_is_plain(src)) {
 		*dst = *src;
 		return 0;
 	}

@@ -33,6 +33,47 @@ static inline uint32_t tp_node_lower_bound(const void *node, uint64_t key)
 	return key ? tp_node_upper_bound(node, key - 1) : 0;
 }
 
+#define TP_NODE_NEAR 16u /* keys that are spread evenly are found at most so far from where they are looked for */
+
+/* Where among nr keys from first to last one of them would be if they were spread evenly. */
+static inline uint32_t tp_node_guess(uint64_t key, uint64_t first, uint64_t last, uint32_t nr)
+{
+	return (uint32_t)((double)(key - first) / ((double)(last - first) + 1) * nr);
+}
+
+/* Number of keys from base to base + n - 1 that are smaller than key, and base. n is not 0. */
+static inline uint32_t tp_node_lower_bound_in(const void *node, uint64_t key, uint32_t base, uint32_t n)
+{
+	while (n > 1) {
+		uint32_t half = n / 2;
+
+		base = tp_node_key(node, base + half) < key ? base + half : base;
+		n -= half;
+	}
+	return base + (tp_node_key(node, base) < key);
+}
+
+/* Number of keys that are smaller than key in a node whose keys are in first .. last, as this one is. Looks first
+ * where the key would be if all were spread evenly: the fewer lines of the node are touched, the better, where it is not in the
+ * processor's cache. */
+static inline uint32_t tp_node_place(const void *node, uint64_t key, uint64_t first, uint64_t last)
+{
+	uint32_t nr = tp_node_nr_entries(node);
+	uint32_t guess, from, to;
+
+	if (!nr || key < first)
+		return 0;
+	if (nr <= 2 * TP_NODE_NEAR)
+		return tp_node_lower_bound_in(node, key, 0, nr);
+	guess = tp_node_guess(key, first, last, nr);
+	from = guess > TP_NODE_NEAR ? guess - TP_NODE_NEAR : 0;
+	from = from < nr - 2 * TP_NODE_NEAR ? from : nr - 2 * TP_NODE_NEAR;
+	to = from + 2 * TP_NODE_NEAR;
+	if ((!from || tp_node_key(node, from) < key) && (to == nr || tp_node_key(node, to) >= key))
+		return tp_node_lower_bound_in(node, key, from, 2 * TP_NODE_NEAR);
+	return tp_node_lower_bound_in(node, key, 0, nr);
+}
+
 /* Finds a key in a leaf. Runs of keys without a gap are common, and there the place can be computed. */
 static inline bool tp_node_find(const void *node, uint64_t key, uint32_t *index)
 {
@@ -52,6 +93,8 @@ static inline bool tp_node_find(const void *node, uint64_t key, uint32_t *index)
 	return behind && tp_node_key(node, behind - 1) == key;
 }
 
+#define TP_PLAIN_VALUE_SIZE ((THINP_BLOCK_SIZE - TP_NODE_HEADER_SIZE) / 3 - 8) /* three entries fit */
+
 /* Bytes of a value in leaves of a level (0: the top one). */
 static inline uint32_t tp_btree_value_size(const struct thinp_btree_type *type, uint32_t level)
 {
@@ -60,6 +103,21 @@ static inline uint32_t tp_btree_value_size(const struct thinp_btree_type *type, 
 
 /* Reads the caller's type of any version; refuses one that no tree can have. */
 int tp_btree_type_take(struct thinp_btree_type *dst, const struct thinp_btree_type *src);
+
+/* What nearly all callers give, and every insert asks for: this version's struct with numbers that every tree can have. */
+static inline bool tp_btree_type_is_plain(const struct thinp_btree_type *src)
+{
+	return src && src->size == sizeof(*src) && src->nr_levels - 1 < THINP_BTREE_MAX_LEVELS &&
+	       src->value_size - 1 < TP_PLAIN_VALUE_SIZE;
+}
+
+/* The same, but the caller's own is used where that can be, not a copy. */
+static inline int tp_btree_type_see(struct thinp_btree_type *room, const struct thinp_btree_type *src,
+				    const struct thinp_btree_type **type)
+{
+	*type = tp_btree_type_is_plain(src) ? src : room;
+	return *type == src ? 0 : tp_btree_type_take(room, src);
+}
 
 /* A child as its parent promises it. */
 struct tp_btree_child {

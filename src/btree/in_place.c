@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/in_place.c - inserting where all nodes on the way may be written where they are.
+ *
+ * After the first inserts of a transaction this is what nearly all others come to, so nothing is done here but what must be:
+ * each node's buffer is found by the mark of its block, nothing is locked, for nothing is called before the entry is written,
+ * and nodes were checked when they were shadowed or made. What is looked at once more are the promises of the parent that
+ * cost nothing, for a damaged tree may point to a node of another one.
+ *
+ * Whatever stands in the way, this gives up and the long way is gone, which also finds the words for what is wrong.
+ */
+#include "btree/in_place.h"
+#include "btree/finger.h"
+
+/* The way to a leaf. Keys that belong to it are in first .. last. */
+struct way {
+	struct thinp_tm *tm;
+	const struct thinp_block_type *node_type;
+	thinp_block_t block; /* of the next node */
+	struct thinp_buffer *buffer;
+	uint8_t *node;
+	uint64_t first;
+	uint64_t last;
+	uint32_t nr_lowered; /* nodes above the leaf whose first key is larger than the one that is looked for */
+	uint8_t *lowered[THINP_BTREE_MAX_DEPTH];
+};
+
+/* Goes to the next node. */
+static inline bool arrive(struct way *way)
+{
+	way->buffer = tp_tm_writable(way->tm, way->block, way->node_type);
+	if (!way->buffer)
+		return false;
+	way->node = way->buffer->data;
+	return true;
+}
+
+/* From an internal node to where the key belongs. */
+static inline void choose_child(struct way *way, uint64_t key)
+{
+	uint32_t behind = tp_node_upper_bound(way->node, key);
+
+	if (behind < tp_node_nr_entries(way->node))
+		way->last = tp_node_key(way->node, behind) - 1;
+	if (!behind) {
+		way->lowered[way->nr_lowered++] = way->node;
+		behind = 1;
+	}
+	way->first = tp_node_key(way->node, behind - 1);
+	way->block = tp_node_value64(way->node, behind - 1);
+}
+
+/* Goes down one tree, from its root, to the leaf of a key. */
+static inline bool go_down(struct way *way, uint64_t key, uint32_t value_size)
+{
+	way->first = 0;
+	way->last = UINT64_MAX;
+	way->nr_lowered = 0;
+	for (uint32_t depth = 0; depth < THINP_BTREE_MAX_DEPTH; depth++) {
+		if (!arrive(way))
+			return false;
+		if (tp_node_is_leaf(way->node))
+			return tp_node_value_size(way->node) == value_size;
+		choose_child(way, key);
+	}
+	return false;
+}
+
+/* Goes through the upper levels to the root of the tree of the last one. */
+static bool go_to_last_level(struct way *way, const struct tp_insertion *ins)
+{
+	for (uint32_t level = 0; level + 1 < ins->type->nr_levels; level++) {
+		uint32_t index;
+
+		if (!go_down(way, ins->keys[level], 8) || !tp_node_find(way->node, ins->keys[level], &index))
+			return false;
+		way->block = tp_node_value64(way->node, index);
+	}
+	return true;
+}
+
+/* The keys above a leaf must not be larger than the ones in it. */
+static void lower(struct way *way, uint64_t key)
+{
+	for (uint32_t i = 0; i < way->nr_lowered; i++)
+		tp_node_set_key(way->lowered[i], 0, key);
+	if (way->nr_lowered)
+		way->first = key;
+}
+
+/* An old value that is to be dropped, or a full leaf, is the long way's business. */
+static inline bool can_put(const struct tp_insertion *ins, const uint8_t *leaf)
+{
+	if (ins->is_new)
+		return tp_node_nr_entries(leaf) != tp_node_capacity(leaf);
+	return !ins->type->dec;
+}
+
+static bool put_among_others(struct tp_insertion *ins, uint8_t *leaf, uint64_t first, uint64_t last)
+{
+	uint32_t index = tp_node_place(leaf, ins->key, first, last);
+
+	ins->is_new = index == tp_node_nr_entries(leaf) || tp_node_key(leaf, index) != ins->key;
+	if (!can_put(ins, leaf))
+		return false;
+	if (ins->is_new)
+		tp_node_insert(leaf, index, ins->key, ins->value_le);
+	else
+		tp_node_set_value(leaf, index, ins->value_le);
+	return true;
+}
+
+/* Where keys ascend, most are behind the end of the leaf of the one before. */
+static inline bool put_at_finger(struct tp_insertion *ins, const struct tp_finger *finger)
+{
+	uint8_t *leaf = finger->buffer->data;
+	uint32_t nr = tp_node_nr_entries(leaf);
+
+	if (!nr || tp_node_key(leaf, nr - 1) >= ins->key)
+		return put_among_others(ins, leaf, finger->first, finger->last);
+	ins->is_new = true;
+	if (!can_put(ins, leaf))
+		return false;
+	tp_node_add(leaf, ins->key, ins->value_le);
+	return true;
+}
+
+bool tp_insert_at_finger(struct tp_insertion *ins, thinp_block_t root)
+{
+	const struct tp_finger *finger = tp_finger_find(ins->tm, ins->type, root, ins->keys, thinp_block_type_node());
+
+	if (!finger || !put_at_finger(ins, finger))
+		return false;
+	tp_finger_keep(ins->tm);
+	return true;
+}
+
+bool tp_insert_in_place(struct tp_insertion *ins, thinp_block_t root)
+{
+	struct way way;
+
+	way.tm = ins->tm;
+	way.node_type = thinp_block_type_node();
+	way.block = root;
+	if (!go_to_last_level(&way, ins) || !go_down(&way, ins->key, ins->type->value_size) ||
+	    !put_among_others(ins, way.node, way.first, way.last))
+		return false;
+	lower(&way, ins->key);
+	ins->tm->generation++;
+	tp_finger_set(ins->tm, ins->type, root, ins->keys, way.buffer, way.first, way.last);
+	return true;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/in_place.h - inserting where all nodes on the way may be written where they are.
+ */
+#ifndef TP_BTREE_IN_PLACE_H
+#define TP_BTREE_IN_PLACE_H
+
+#include "btree/insert.h"
+
+/* Insert, if no node has to be copied, read or split for it, and no value counted. false: nothing was done. */
+bool tp_insert_at_finger(struct tp_insertion *ins, thinp_block_t root); /* into the leaf of the last insert */
+bool tp_insert_in_place(struct tp_insertion *ins, thinp_block_t root);
+
+#endif
