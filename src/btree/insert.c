@@ -172,7 +172,7 @@ static int change(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *n
 
 static bool only_leaf_changes(const struct tp_look *look)
 {
-	return look->is_in_place && !look->is_lowered && !look->nr_full && !look->nr_missing;
+	return look->nr_in_place == look->nr_nodes && !look->is_lowered && !look->nr_full && !look->nr_missing;
 }
 
 static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)

@@ -4,12 +4,12 @@
  *
  * The most blocks that an insert takes, beside those for the counts of values:
  *
- *   - each node on the way is copied: 1;
+ *   - each node on the way is copied, from the first one on that may not be written where it is: 1;
  *   - a full node gets room: a root by two new nodes, another by the copy of a sibling and one new node: 2;
  *   - each tree that is missing on the way begins with an empty leaf: 1.
  *
  * A node that is made by such a split has room, so it is not split again; entries that move to a sibling do not move a
- * second time. Nodes that may be written in place are counted all the same.
+ * second time. A shadow below a node that others share with us counts as a copy: copying that one adds a reference to it.
  */
 #include "btree/look.h"
 
@@ -53,8 +53,9 @@ static int read_node(struct looking *l)
 		return r;
 	if (l->look->path)
 		l->look->path[l->look->nr_nodes] = l->at.block;
+	if (l->look->nr_in_place == l->look->nr_nodes && tp_tm_is_shadow(l->tm, l->at.block))
+		l->look->nr_in_place++;
 	l->look->nr_nodes++;
-	l->look->is_in_place &= tp_tm_is_shadow(l->tm, l->at.block);
 	return 0;
 }
 
@@ -139,10 +140,10 @@ int tp_look(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_bloc
 		.tm = tm, .type = type, .keys = keys, .at = {.parent = THINP_NO_BLOCK, .block = root}, .look = look};
 	int r;
 
-	*look = (struct tp_look){.path = look->path, .is_in_place = true, .least_capacity = UINT32_MAX};
+	*look = (struct tp_look){.path = look->path, .least_capacity = UINT32_MAX};
 	thinp_read_begin(thinp_tm_reader(tm), &l.section);
 	r = look_in_all_levels(&l);
 	thinp_read_end(&l.section);
-	look->nr_blocks = look->nr_nodes + 2 * (uint64_t)look->nr_full + look->nr_missing;
+	look->nr_blocks = look->nr_nodes - look->nr_in_place + 2 * (uint64_t)look->nr_full + look->nr_missing;
 	return r;
 }

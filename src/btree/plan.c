@@ -4,7 +4,7 @@
  *
  * The most blocks, beside those for the counts of values:
  *
- *   - each node on the way to some entry is copied: 1;
+ *   - each node on the way to some entry is copied, unless it and all above it may be written where they are: 1;
  *   - a leaf of e entries that gets n more becomes ceil((e + n) / capacity) leaves. Where that would be too many at once,
  *     it is done in steps, each of which may make one leaf more than the whole would;
  *   - an internal node that gets n children ends as nodes that are all filled to a third: 2 new ones, and 3n / capacity;
@@ -90,7 +90,7 @@ static void count_nodes(struct plan *plan, const thinp_block_t *path, const stru
 
 	while (first < look->nr_nodes && first < plan->nr_path && path[first] == plan->path[first])
 		first++;
-	plan->nr_blocks += look->nr_nodes - first;
+	plan->nr_blocks += look->nr_nodes - (first < look->nr_in_place ? look->nr_in_place : first);
 	for (uint32_t i = first; i < look->nr_nodes && !look->nr_missing; i++)
 		if (look->nr_nodes - i <= look->leaf_at.depth + 1)
 			plan->touched[look->nr_nodes - 1 - i]++;
