@@ -127,6 +127,11 @@ void tp_btree_end(struct thinp_tm *tm, struct tp_btree_frame *frame)
 	frame->buffer = NULL;
 }
 
+int tp_btree_failed(struct thinp_tm *tm, uint64_t before, int code)
+{
+	return thinp_tm_generation(tm) == before ? code : thinp_tm_poison(tm, code);
+}
+
 int tp_btree_dec_values(const struct thinp_btree_type *type, const void *values_le, size_t nr_values)
 {
 	return type->dec && nr_values ? type->dec(type->ctx, values_le, nr_values) : 0;

@@ -2,8 +2,8 @@
 /*
  * btree/change.h - nodes that are being changed: new ones, and shadows whose references are counted.
  *
- * None of these functions marks the transaction as failed: whoever calls them knows whether anything was changed before,
- * and calls thinp_tm_poison() if so.
+ * None of these functions but tp_btree_failed() marks the transaction as failed: whoever calls them knows whether anything
+ * was changed before.
  */
 #ifndef TP_BTREE_CHANGE_H
 #define TP_BTREE_CHANGE_H
@@ -39,6 +39,9 @@ TP_MUST_USE int tp_btree_new_node_like(struct thinp_tm *tm, const void *like, ui
 
 /* Ends the change of a node. Does nothing for a frame that holds none; afterwards it holds none. */
 void tp_btree_end(struct thinp_tm *tm, struct tp_btree_frame *frame);
+
+/* Marks the transaction as failed, unless nothing was changed since it had this generation. Returns the code. */
+int tp_btree_failed(struct thinp_tm *tm, uint64_t before, int code);
 
 /* Counts one more owner of all that a node of this level points to. */
 TP_MUST_USE int tp_btree_inc_content(struct thinp_tm *tm, const struct thinp_btree_type *type, uint32_t level,

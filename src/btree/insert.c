@@ -153,6 +153,7 @@ static void set_finger(const struct tp_insertion *ins, const struct tp_btree_spi
 
 static int change(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
 {
+	uint64_t before = ins->tm->generation;
 	struct tp_btree_spine spine;
 	thinp_block_t shadow;
 	int r = tp_insertion_reach_last_level(ins, &spine, root, &shadow);
@@ -163,7 +164,7 @@ static int change(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *n
 		set_finger(ins, &spine, shadow);
 	tp_spine_end(&spine);
 	if (r)
-		return thinp_tm_poison(ins->tm, r);
+		return tp_btree_failed(ins->tm, before, r);
 	*new_root = shadow;
 	return 0;
 }

@@ -259,6 +259,7 @@ int thinp_btree_insert_many(struct thinp_tm *tm, const struct thinp_btree_type *
 {
 	struct thinp_btree_type type;
 	const struct tp_batch batch = {.type = &type, .keys = keys, .values_le = values_le, .nr = nr_keys};
+	uint64_t before = thinp_tm_generation(tm);
 	uint64_t nr_new;
 	int r = tp_btree_type_take(&type, user_type);
 
@@ -270,7 +271,7 @@ int thinp_btree_insert_many(struct thinp_tm *tm, const struct thinp_btree_type *
 		return r;
 	r = insert_all(tm, &batch, &root, &nr_new);
 	if (r)
-		return thinp_tm_poison(tm, r);
+		return tp_btree_failed(tm, before, r);
 	*new_root = root;
 	if (nr_inserted)
 		*nr_inserted = nr_new;
