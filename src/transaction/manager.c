@@ -93,4 +93,5 @@ void thinp_tm_begin(struct thinp_tm *tm)
 	tp_reader_follow_device(tm->reader);
 	tm->poison = 0;
 	tm->generation++;
+	tm->number++;
 }

@@ -18,7 +18,8 @@ struct thinp_tm {
 	struct thinp_alloc alloc;
 	struct tp_marks marks; /* the blocks of this transaction that nobody shares */
 	uint64_t generation;
-	int poison; /* why it can only be aborted; 0: it can go on */
+	uint64_t number; /* of the open transaction */
+	int poison;      /* why it can only be aborted; 0: it can go on */
 	uint64_t memo[TP_TM_MEMO_SIZE /
 		      sizeof(uint64_t)]; /* for the layer above: zeros at first, then whatever it likes */
 };
