@@ -30,8 +30,8 @@ struct thinp_btree_loader {
 	struct thinp_tm *tm;
 	struct thinp_btree_type type;
 	uint64_t nr_entries;
-	uint64_t last;       /* key */
-	uint64_t generation; /* of the transaction after the last call */
+	uint64_t last;        /* key */
+	uint64_t transaction; /* that the tree is made in */
 	bool is_finished;
 	uint32_t nr_rows;
 	struct row *rows[THINP_BTREE_MAX_DEPTH];
@@ -64,7 +64,7 @@ int thinp_btree_loader_create(struct thinp_tm *tm, const struct thinp_btree_type
 		return THINP_ENOMEM;
 	loader->tm = tm;
 	loader->type = type;
-	loader->generation = thinp_tm_generation(tm);
+	loader->transaction = tm->number;
 	*out = loader;
 	return 0;
 }
@@ -243,6 +243,8 @@ static int check_open(const struct thinp_btree_loader *loader)
 
 	if (!r && loader->is_finished)
 		r = tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "the loader is finished");
+	if (!r && loader->transaction != loader->tm->number)
+		r = tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "the transaction that the loader began in has ended");
 	return r;
 }
 
@@ -261,7 +263,6 @@ int thinp_btree_loader_add(struct thinp_btree_loader *loader, const uint64_t *ke
 	loader->nr_entries += nr_entries;
 	loader->last = keys[nr_entries - 1];
 	r = add_all(loader, keys, values_le, nr_entries);
-	loader->generation = thinp_tm_generation(loader->tm);
 	return r ? thinp_tm_poison(loader->tm, r) : 0;
 }
 
@@ -350,11 +351,11 @@ static int drop_row(struct thinp_btree_loader *loader, struct row *row)
 	return r ? r : drop_node(loader, filling(row));
 }
 
-/* After an abort there is nothing left to be dropped; and nobody else may have changed anything. */
+/* After an abort there is nothing left to be dropped; after a commit, the blocks are lost with it. */
 static bool is_anything_left(const struct thinp_btree_loader *loader)
 {
 	return !loader->is_finished && loader->nr_rows && !loader->tm->poison &&
-	       loader->generation == thinp_tm_generation(loader->tm);
+	       loader->transaction == loader->tm->number;
 }
 
 static void drop_tree(struct thinp_btree_loader *loader)

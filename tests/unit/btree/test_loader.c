@@ -153,6 +153,31 @@ static void an_unfinished_tree_is_dropped_with_its_values(void **state)
 	}
 }
 
+/* Whatever else the transaction has done meanwhile; but when it has ended, the blocks are somebody else's business. */
+static void an_unfinished_tree_is_dropped_also_beside_other_changes(void **state)
+{
+	struct tree_change *t = tree_change_new(2048, 1, 1000);
+	struct thinp_btree_loader *loader;
+	thinp_block_t root;
+
+	(void)state;
+	assert_int_equal(thinp_btree_loader_create(t->tm, &t->type, &loader), 0);
+	assert_int_equal(add(t, loader, 0, 900, NULL), 0);
+	assert_int_equal(thinp_btree_create(t->tm, &t->type, &root), 0);
+	thinp_btree_loader_destroy(loader);
+	tree_change_expect_counts(t, &root, 1);
+	assert_int_equal(thinp_btree_loader_create(t->tm, &t->type, &loader), 0);
+	assert_int_equal(add(t, loader, 0, 900, NULL), 0);
+	tree_change_abort(t);
+	memset(t->counts, 0, t->next_value * sizeof(*t->counts));
+	expect_failure(add(t, loader, 5000, 1, NULL), THINP_ESTALE, THINP_NO_BLOCK, "has ended");
+	t->counts[t->next_value - 1] = 0;
+	expect_failure(thinp_btree_loader_finish(loader, &root), THINP_ESTALE, THINP_NO_BLOCK, "has ended");
+	thinp_btree_loader_destroy(loader);
+	tree_change_expect_counts(t, NULL, 0);
+	tree_change_free(t);
+}
+
 static void no_space_takes_nothing_of_the_call(void **state)
 {
 	struct tree_change *t = tree_change_new(1024, 1, 1000);
@@ -250,6 +275,7 @@ int main(void)
 		cmocka_unit_test(keys_that_do_not_ascend_are_refused),
 		cmocka_unit_test(types_of_more_levels_and_finished_loaders_are_refused),
 		cmocka_unit_test(an_unfinished_tree_is_dropped_with_its_values),
+		cmocka_unit_test(an_unfinished_tree_is_dropped_also_beside_other_changes),
 		cmocka_unit_test(no_space_takes_nothing_of_the_call),
 		cmocka_unit_test(a_failure_marks_the_transaction_and_leaks_nothing),
 		cmocka_unit_test(memory_may_fail_anywhere),
