@@ -288,8 +288,9 @@ THINP_API int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_t
  *  @retval THINP_ECORRUPT    a node failed its check
  *  @retval THINP_EMUSTABORT  an earlier change failed half way
  *  @return or another code of thinp_tm_shadow_block(), thinp_tm_inc() or a function of the type. All nodes on the way are
- *          looked at before anything is changed, so most failures change nothing; thinp_tm_status() tells whether the
- *          transaction can go on. @p new_root is left alone by every failure
+ *          looked at before anything is changed, so most failures change nothing. Siblings that entries would move to
+ *          are not: when one of them is damaged, the transaction can only be aborted. thinp_tm_status() tells. @p new_root
+ *          is left alone by every failure
  */
 THINP_API int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
 				 const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted);
@@ -379,6 +380,7 @@ THINP_API int thinp_btree_loader_create(struct thinp_tm *tm, const struct thinp_
  *  @param nr_entries  how many
  *  @retval 0             done
  *  @retval THINP_EINVAL  the keys do not ascend; nothing was changed
+ *  @retval THINP_ESTALE  the transaction that the loader began in has ended; nothing was changed
  *  @return or as thinp_btree_insert(); THINP_ENOSPC: nothing of this call was taken up
  */
 THINP_API int thinp_btree_loader_add(struct thinp_btree_loader *loader, const uint64_t *keys, const void *values_le,
@@ -388,11 +390,13 @@ THINP_API int thinp_btree_loader_add(struct thinp_btree_loader *loader, const ui
  *
  *  @param loader     the loader; can only be destroyed afterwards
  *  @param[out] root  the tree, with one reference, which is the caller's
- *  @return as thinp_btree_insert()
+ *  @retval THINP_ESTALE  the transaction that the loader began in has ended; nothing was changed
+ *  @return or as thinp_btree_insert()
  */
 THINP_API int thinp_btree_loader_finish(struct thinp_btree_loader *loader, thinp_block_t *root);
 
-/** Release a loader. A tree that was not finished is dropped, its values with it.
+/** Release a loader. A tree that was not finished is dropped, its values with it, unless the transaction has ended: an
+ *  abort has dropped it already, a commit has lost its blocks.
  *
  *  @param loader  the loader; NULL is allowed
  */
