@@ -59,6 +59,8 @@ static inline bool go_down(struct way *way, uint64_t key, uint32_t value_size)
 	for (uint32_t depth = 0; depth < THINP_BTREE_MAX_DEPTH; depth++) {
 		if (!arrive(way))
 			return false;
+		if (tp_node_nr_entries(way->node) && tp_node_key(way->node, 0) < way->first)
+			return false;
 		if (tp_node_is_leaf(way->node))
 			return tp_node_value_size(way->node) == value_size;
 		choose_child(way, key);
