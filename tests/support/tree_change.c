@@ -116,7 +116,8 @@ uint32_t tree_change_value(struct tree_change *t, uint8_t *value)
 
 /* --- the whole ------------------------------------------------------------------------------------------------------- */
 
-struct tree_change *tree_change_new(uint64_t nr_blocks, uint32_t nr_levels, uint32_t value_size)
+struct tree_change *tree_change_new_cached(uint64_t nr_blocks, uint32_t nr_levels, uint32_t value_size,
+					   uint32_t cache_blocks)
 {
 	struct tree_change *t = calloc(1, sizeof(*t));
 	struct thinp_alloc table = {.size = sizeof(table),
@@ -126,7 +127,7 @@ struct tree_change *tree_change_new(uint64_t nr_blocks, uint32_t nr_levels, uint
 				    .dec = table_dec,
 				    .count = table_count,
 				    .reserve = table_reserve};
-	struct thinp_bm_opts opts = {.size = sizeof(opts)};
+	struct thinp_bm_opts opts = {.size = sizeof(opts), .cache_blocks = cache_blocks};
 
 	assert_non_null(t);
 	block_device_open(&t->device, nr_blocks);
@@ -148,6 +149,11 @@ struct tree_change *tree_change_new(uint64_t nr_blocks, uint32_t nr_levels, uint
 					    .inc = inc_values,
 					    .dec = dec_values};
 	return t;
+}
+
+struct tree_change *tree_change_new(uint64_t nr_blocks, uint32_t nr_levels, uint32_t value_size)
+{
+	return tree_change_new_cached(nr_blocks, nr_levels, value_size, 0);
 }
 
 void tree_change_free(struct tree_change *t)

@@ -40,6 +40,10 @@ struct tree_change {
 };
 
 struct tree_change *tree_change_new(uint64_t nr_blocks, uint32_t nr_levels, uint32_t value_size);
+
+/* The same with a block cache of so many buffers; 0: as many as usual. */
+struct tree_change *tree_change_new_cached(uint64_t nr_blocks, uint32_t nr_levels, uint32_t value_size,
+					   uint32_t cache_blocks);
 void tree_change_free(struct tree_change *t);
 
 /* Commits, or aborts, and begins the next transaction. */
