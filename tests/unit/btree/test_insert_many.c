@@ -162,9 +162,9 @@ static void BT_14_batches_leave_leaves_well_filled(void **state)
 	for (int i = 0; i < 4; i++) {
 		random_batch(&rng, 1, UINT64_MAX, keys, nr);
 		insert_plain(&g, keys, nr);
-		/* least when most leaves have just been cut in two */
-		assert_true(fill(&g) >= 0.6);
+		assert_true(fill(&g) >= 0.60); /* least where most leaves have just been halved */
 	}
+	assert_true(fill(&g) >= 0.70);
 	tree_change_expect_counts(g.t, &g.root, 1);
 	ordered_map_free(&g.map);
 	tree_change_free(g.t);
