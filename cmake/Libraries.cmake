@@ -18,6 +18,9 @@ if(NOT THINP_BSD_INCLUDE_DIR)
   message(FATAL_ERROR "bsd/sys/tree.h of libbsd was not found: install libbsd-dev (Debian, Alpine) or libbsd-devel (Fedora)")
 endif()
 
+# Names new stores.
+pkg_check_modules(THINP_UUID REQUIRED QUIET IMPORTED_TARGET uuid)
+
 pkg_check_modules(THINP_ISAL QUIET IMPORTED_TARGET libisal)
 option(THINP_WITH_ISAL "Compute CRC-32C with ISA-L" ${THINP_ISAL_FOUND})
 if(THINP_WITH_ISAL AND NOT THINP_ISAL_FOUND)

@@ -15,6 +15,7 @@ cmd:ninja           ninja-build
 cmd:pkg-config      pkg-config
 file:utlist.h       uthash-dev
 file:bsd/sys/tree.h libbsd-dev
+pkg:uuid            uuid-dev
 pkg:jansson         libjansson-dev
 pkg:libisal         libisal-dev
 pkg:liburing        liburing-dev'

@@ -20,7 +20,14 @@ struct thinp_reader {
 	uint64_t nr_blocks;
 	const uint64_t
 		*generation; /* counts the changes of the transaction that the reader sees; NULL: what it sees stays */
+	_Atomic bool is_stale; /* what it shows may be used again: every read answers THINP_ESTALE */
 };
+
+/* What the reader showed is given up. Its blocks may be used again when tp_reader_safe_epoch() has passed the stamp that
+ * tp_reader_stamp_epoch() gives after this call. */
+void tp_reader_make_stale(struct thinp_reader *reader);
+uint64_t tp_reader_stamp_epoch(struct thinp_reader *reader);
+uint64_t tp_reader_safe_epoch(struct thinp_reader *reader);
 
 /* A number that is another one after each change of what the reader sees. */
 static inline uint64_t tp_reader_generation(const struct thinp_reader *reader)

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * store/commit.c - beginning, committing and aborting transactions.
+ *
+ * The order of a commit, each step only after the one before has succeeded:
+ *
+ *   the caller's hook     what other devices must have first
+ *   record                data maps in their order, then the metadata map: counts go into blocks, blocks move
+ *   roots                 of all maps, as they are now
+ *   check the slot        does the device still hold the commit that this one follows?
+ *   write, flush          all blocks but the superblock
+ *   superblock, flush     in the slot that does not hold the last commit, where there are two
+ *
+ * Invariants
+ *   1. Nothing of the store is changed in memory before the device has the commit, but what an abort brings back.
+ *   2. When the superblock's write or the flush behind it fails, nobody knows which commit the device holds; nothing is
+ *      written any more.
+ */
+#include "store/store.h"
+
+#include "base/alloc.h"
+#include "block/manager.h"
+#include "format/kind.h"
+
+#include <string.h>
+
+/* --- what state allows --- */
+
+static int refuse(const struct thinp_store *store)
+{
+	switch (store->state) {
+	case TP_STORE_OPEN:
+		return tp_fail(THINP_EBUSY, THINP_NO_BLOCK, "a transaction is open");
+	case TP_STORE_UNKNOWN:
+		return tp_fail(THINP_EUNKNOWN, THINP_NO_BLOCK, "an earlier commit failed in its last step");
+	case TP_STORE_LOST:
+		return tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "somebody else has written to the device");
+	case TP_STORE_FAILED:
+		return tp_fail(THINP_EIO, THINP_NO_BLOCK, "an abort could not read the last commit");
+	case TP_STORE_IDLE:
+		break;
+	}
+	return 0;
+}
+
+/* The commit that was found at opening may still be in the device's cache only, above all when the process before this one
+ * saw it fail with THINP_EUNKNOWN. Before blocks that it freed are used again, it is made durable by writing it again. */
+static int confirm(struct thinp_store *store)
+{
+	int r;
+
+	if (store->is_confirmed)
+		return 0;
+	r = tp_store_check_slot(store);
+	if (!r)
+		r = tp_store_write_slot(store);
+	if (!r)
+		store->is_confirmed = true;
+	return r;
+}
+
+int thinp_store_begin(struct thinp_store *store)
+{
+	int r = refuse(store);
+
+	if (r)
+		return r;
+	if (!store->tm)
+		return tp_fail(THINP_EROFS, THINP_NO_BLOCK, "the store was opened read-only");
+	r = confirm(store);
+	if (r)
+		return r;
+	tp_store_release(store); /* views may have been closed since */
+	thinp_tm_begin(store->tm);
+	store->generation = thinp_tm_generation(store->tm);
+	store->state = TP_STORE_OPEN;
+	return 0;
+}
+
+/* --- commit --- */
+
+static int record_maps(struct thinp_store *store, struct tp_store_maps *maps)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS && !r; i++) {
+		if (!store->maps[i])
+			continue;
+		r = tp_sm_record(store->maps[i], store->tm);
+		if (!r)
+			tp_sm_get_root(store->maps[i], &maps->data[i]);
+	}
+	if (!r)
+		r = tp_sm_record(store->metadata, store->tm);
+	if (!r)
+		tp_sm_get_root(store->metadata, &maps->metadata);
+	return r;
+}
+
+/* The record over that of the last commit: what the format does not know stays as it was read. */
+static void make_record(const struct thinp_store *store, struct tp_commit *commit)
+{
+	const struct tp_store_format *format = store->format;
+
+	if (store->last)
+		memcpy(commit->record, store->last->record, THINP_BLOCK_SIZE);
+	format->pack(store->format_ctx, &commit->maps, commit->record);
+	tp_block_seal(commit->record, commit->maps.commit % format->nr_slots, format->type());
+}
+
+/* Would the record of the last commit say the same? */
+static bool is_unchanged(struct thinp_store *store, struct tp_commit *commit)
+{
+	uint64_t number = commit->maps.commit;
+	bool is_same;
+
+	if (!store->last || thinp_tm_generation(store->tm) != store->generation)
+		return false;
+	commit->maps.commit = store->last->maps.commit;
+	make_record(store, commit);
+	is_same = !memcmp(commit->record, store->last->record, THINP_BLOCK_SIZE);
+	commit->maps.commit = number;
+	return is_same;
+}
+
+static uint64_t nr_unusable(const struct thinp_sm *sm)
+{
+	struct thinp_sm_info info = {.size = sizeof(info)};
+
+	thinp_sm_get_info(sm, &info);
+	return info.nr_zero - info.nr_allocatable;
+}
+
+/* Blocks that are free but cannot be taken: freed in this transaction, or held back. */
+static uint64_t nr_unusable_of_all(const struct thinp_store *store)
+{
+	uint64_t nr = nr_unusable(store->metadata);
+
+	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS; i++)
+		if (store->maps[i])
+			nr += nr_unusable(store->maps[i]);
+	return nr;
+}
+
+static void tell_maps(struct thinp_store *store, uint64_t commit)
+{
+	tp_sm_committed(store->metadata, commit, true);
+	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS; i++)
+		if (store->maps[i])
+			tp_sm_committed(store->maps[i], commit, true);
+}
+
+/* The device has the commit: so does memory. */
+static void publish(struct thinp_store *store, struct tp_commit *commit)
+{
+	uint64_t nr_freed = nr_unusable_of_all(store) - store->nr_held;
+
+	commit->nr_freed = (store->last ? store->last->nr_freed : 0) + nr_freed;
+	store->nr_freed_by_last = nr_freed;
+	tell_maps(store, commit->maps.commit);
+	tp_store_add_commit(store, commit);
+	tp_store_limit_views(store);
+	tp_store_release(store);
+	store->nr_held = nr_unusable_of_all(store);
+}
+
+static int write_commit(struct thinp_store *store, struct tp_commit *commit)
+{
+	const struct tp_store_format *format = store->format;
+	int r;
+
+	make_record(store, commit);
+	r = store->last ? tp_store_check_slot(store) : 0;
+	if (r == THINP_ESTALE)
+		store->state = TP_STORE_LOST;
+	if (r)
+		return r;
+	r = thinp_bm_commit(store->bm, commit->maps.commit % format->nr_slots, format->type(), commit->record);
+	if (r == THINP_EUNKNOWN)
+		store->state = TP_STORE_UNKNOWN;
+	return r;
+}
+
+/* On success the commit belongs to the store, or was not needed. */
+static int commit_as(struct thinp_store *store, struct tp_commit *commit, bool *is_needed)
+{
+	int r = record_maps(store, &commit->maps);
+
+	*is_needed = r || !is_unchanged(store, commit);
+	if (!r && *is_needed)
+		r = write_commit(store, commit);
+	if (r)
+		return thinp_tm_poison(store->tm, r);
+	if (*is_needed)
+		publish(store, commit);
+	store->is_confirmed = true;
+	store->state = TP_STORE_IDLE;
+	return 0;
+}
+
+int thinp_store_commit(struct thinp_store *store)
+{
+	struct tp_commit *commit;
+	bool is_needed;
+	int r;
+
+	if (store->state != TP_STORE_OPEN)
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no transaction is open");
+	r = thinp_tm_status(store->tm);
+	if (!r && store->opts.pre_commit)
+		r = store->opts.pre_commit(store->opts.pre_commit_ctx);
+	if (r)
+		return r;
+	commit = tp_commit_create(store);
+	if (!commit)
+		return THINP_ENOMEM;
+	commit->maps.commit = store->last ? store->last->maps.commit + 1 : 1;
+	r = commit_as(store, commit, &is_needed);
+	if (r || !is_needed)
+		tp_free(&store->allocator, commit, sizeof(*commit));
+	return r;
+}
+
+/* --- abort --- */
+
+static void reload_maps(struct thinp_store *store)
+{
+	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS; i++) {
+		if (!store->maps[i])
+			continue;
+		if (tp_store_has_map(&store->last->maps, i)) {
+			tp_sm_abort(store->maps[i]);
+		} else {
+			tp_sm_close(store->maps[i]);
+			store->maps[i] = NULL;
+		}
+	}
+	tp_sm_abort(store->metadata);
+}
+
+int thinp_store_abort(struct thinp_store *store)
+{
+	struct tp_store_maps maps;
+	int r;
+
+	if (store->state != TP_STORE_OPEN)
+		return 0;
+	thinp_bm_abort(store->bm);
+	reload_maps(store);
+	r = store->format->unpack(store->format_ctx, store->last->record, &maps);
+	thinp_tm_begin(store->tm);
+	store->state = r ? TP_STORE_FAILED : TP_STORE_IDLE;
+	return r;
+}

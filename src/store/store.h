@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * store/store.h - what a store is made of, and how another kind of superblock is plugged in.
+ */
+#ifndef TP_STORE_STORE_H
+#define TP_STORE_STORE_H
+
+#include "base/error.h"
+#include "format/store.h"
+#include "space_map/map.h"
+
+#include <thinp/store.h>
+
+#include <pthread.h>
+
+#define TP_STORE_MAX_SLOTS 2u
+
+/* What every superblock has, whatever its format. */
+struct tp_store_maps {
+	uint64_t commit; /* where the format has none: counted from 1 at opening */
+	struct tp_sm_root metadata;
+	struct tp_sm_root data[THINP_STORE_NR_MAPS]; /* nr_blocks 0 and no roots: none */
+};
+
+static inline bool tp_store_has_map(const struct tp_store_maps *maps, uint32_t index)
+{
+	return maps->data[index].ref_count_root;
+}
+
+/* A kind of superblock. What else it holds is in the ctx, which belongs to the open transaction: unpack() sets it. */
+struct tp_store_format {
+	const char *name;
+	const struct thinp_block_type *(*type)(void);
+	uint32_t nr_slots; /* commit n is in block n % nr_slots */
+	/* Reads a record; THINP_ECORRUPT, THINP_ENOTSUP. */
+	int (*unpack)(void *ctx, const void *data, struct tp_store_maps *maps);
+	/* Writes the open transaction's record over that of the last commit, or over zeros. */
+	void (*pack)(const void *ctx, const struct tp_store_maps *maps, void *data);
+	/* Fills in what a new store begins with; thinp_store_tm() can be used. The transaction is open. NULL: nothing. */
+	int (*create)(void *ctx, struct thinp_store *store);
+};
+
+/* A commit that is the last one, or that a view holds. */
+struct tp_commit {
+	struct tp_commit *newer;
+	uint64_t nr_views;    /* that hold it, stale ones left out */
+	uint64_t stale_stamp; /* with has_gone_stale: the epoch in which its views were told */
+	bool has_gone_stale;
+	uint64_t nr_freed; /* by this commit and all before it since the store was opened: blocks of all maps */
+	struct thinp_view *views;
+	struct tp_store_maps maps;
+	uint8_t record[THINP_BLOCK_SIZE]; /* as it is on the device */
+};
+
+enum tp_store_state {
+	TP_STORE_IDLE,
+	TP_STORE_OPEN,    /* a transaction is */
+	TP_STORE_UNKNOWN, /* a commit ended so */
+	TP_STORE_LOST,    /* somebody else has written to the device */
+	TP_STORE_FAILED,  /* an abort could not go back to the last commit */
+};
+
+struct thinp_store {
+	struct thinp_allocator allocator;
+	struct thinp_store_opts opts;
+	const struct tp_store_format *format;
+	void *format_ctx;
+	struct thinp_io *io;
+	struct thinp_bm *bm;
+	struct thinp_reader *reader; /* for what the maps read of the last commit */
+	struct thinp_sm *metadata;
+	struct thinp_sm *maps[THINP_STORE_NR_MAPS]; /* NULL: none */
+	struct thinp_tm *tm;
+	enum tp_store_state state;
+	uint64_t generation; /* of the tm when the transaction began */
+	bool fell_back;
+	pthread_mutex_t lock;     /* for the commits and their views; nothing is called under it */
+	struct tp_commit *oldest; /* of a list that ends with the last commit */
+	struct tp_commit *last;
+	uint64_t nr_views;              /* stale ones included */
+	uint64_t nr_freed_by_last;      /* blocks that the last commit freed */
+	uint64_t nr_held;               /* free blocks that could not be taken right after the last commit */
+	bool is_confirmed;              /* the last commit is durable for certain */
+	struct tp_store_superblock own; /* format_ctx of a store file of our own */
+};
+
+extern const struct tp_store_format tp_store_own_format;
+
+/* As thinp_store_open(), with a superblock of another format. format_ctx must outlive the store. */
+int tp_store_open(struct thinp_io *io, const struct thinp_store_opts *opts, const struct tp_store_format *format,
+		  void *format_ctx, struct thinp_store **store) TP_MUST_USE;
+
+/* Reads the slots and chooses the last commit that can be read. THINP_EUNFORMATTED: nothing but zeros. */
+int tp_store_read_slots(struct thinp_store *store, struct tp_commit *commit) TP_MUST_USE;
+
+/* Makes all slots zeros, durably. */
+int tp_store_clear_slots(struct thinp_store *store) TP_MUST_USE;
+
+/* Is the last commit on the device still the one that we read or wrote? THINP_ESTALE. */
+int tp_store_check_slot(struct thinp_store *store) TP_MUST_USE;
+
+/* Writes the record of the last commit again where it is, and makes it durable. */
+int tp_store_write_slot(struct thinp_store *store) TP_MUST_USE;
+
+/* The maps of the last commit, and the transaction manager over them. */
+int tp_store_open_maps(struct thinp_store *store) TP_MUST_USE;
+void tp_store_close_maps(struct thinp_store *store);
+
+/* A new commit becomes the last one. It was made with tp_commit_create(). */
+struct tp_commit *tp_commit_create(struct thinp_store *store);
+void tp_store_add_commit(struct thinp_store *store, struct tp_commit *commit);
+void tp_store_free_commits(struct thinp_store *store);
+
+/* Lets the maps use again what nothing holds any more, and forgets the commits that nobody looks at. */
+void tp_store_release(struct thinp_store *store);
+
+/* Freed blocks that views hold back. Under the lock. */
+uint64_t tp_store_nr_held(const struct thinp_store *store);
+
+/* Makes the oldest views stale while they hold back more than they may. */
+void tp_store_limit_views(struct thinp_store *store);
+
+#endif
