@@ -70,6 +70,14 @@ static inline bool tp_bm_relock(struct thinp_bm *bm, struct thinp_buffer *buffer
 	return true;
 }
 
+/* Something that must be right on the device before the block manager writes to it for the first time. The function is not
+ * called under a lock; when it fails, so does the write, and the next one calls it again. */
+static inline void tp_bm_call_before_first_write(struct thinp_bm *bm, int (*fn)(void *ctx), void *ctx)
+{
+	bm->writer.before_first = fn;
+	bm->writer.before_first_ctx = ctx;
+}
+
 /* A block as readers get it, but pinned: it stays until tp_cache_unpin(). Outside of a section. */
 int tp_reader_pin(struct thinp_reader *reader, thinp_block_t block, const struct thinp_block_type *type,
 		  struct thinp_buffer **buffer);

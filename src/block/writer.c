@@ -220,10 +220,24 @@ static int write_batch(struct tp_writer *writer, struct thinp_buffer **buffers, 
 	return 0;
 }
 
+static int call_before_first(struct tp_writer *writer)
+{
+	int r = writer->before_first ? writer->before_first(writer->before_first_ctx) : 0;
+
+	if (r)
+		writer->failure = r;
+	else
+		writer->before_first = NULL;
+	return r;
+}
+
 static int write_all(struct tp_writer *writer, size_t nr, bool with_flush, const struct tp_record *record)
 {
 	size_t done = 0;
+	int failure = call_before_first(writer);
 
+	if (failure)
+		return failure;
 	for (; nr - done > writer->stage_blocks; done += writer->stage_blocks) {
 		int r = write_batch(writer, writer->order + done, writer->stage_blocks, false, NULL);
 

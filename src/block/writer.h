@@ -13,6 +13,8 @@
 #define TP_STAGE_MAX_BLOCKS 256u /* 1 MiB: most commits go in one batch */
 
 struct tp_writer {
+	int (*before_first)(void *ctx); /* called before anything is written; NULL once it has succeeded, or none */
+	void *before_first_ctx;
 	struct tp_cache *cache;
 	int failure;                 /* remembered until the abort; THINP_EUNKNOWN for ever */
 	uint8_t *stage;              /* stage_blocks and one for the commit record; NULL: nothing was changed yet */

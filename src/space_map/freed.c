@@ -10,6 +10,8 @@
 
 #include "base/alloc.h"
 
+#include <string.h>
+
 #define RUN_BITS 16u /* for its length; a run lies within a page */
 
 static_assert(TP_PAGE_NR_BLOCKS < 1u << RUN_BITS, "a run of a whole page has a length");
@@ -40,21 +42,27 @@ static void find_freed(const struct tp_page *page, uint64_t freed[TP_PAGE_NR_WOR
 		freed[w] = page->committed[w] ? page->committed[w] & ~tp_page_used_word(page, w) : 0;
 }
 
-/* Counts the runs, and stores them if there is room. */
-static uint64_t add_runs(const struct tp_page *page, uint64_t *runs)
+/* Counts the runs in the bits of a page, and stores them if there is room. */
+static uint64_t add_bits(const uint64_t freed[TP_PAGE_NR_WORDS], uint64_t number, uint64_t *runs)
 {
-	uint64_t freed[TP_PAGE_NR_WORDS];
 	uint64_t nr = 0;
 	uint32_t end;
 
-	find_freed(page, freed);
 	for (uint32_t i = tp_bits_find_set(freed, 0); i < TP_PAGE_NR_BLOCKS; i = tp_bits_find_set(freed, end)) {
 		end = tp_bits_find_clear(freed, i);
 		if (runs)
-			runs[nr] = (page->number * TP_PAGE_NR_BLOCKS + i) << RUN_BITS | (end - i);
+			runs[nr] = (number * TP_PAGE_NR_BLOCKS + i) << RUN_BITS | (end - i);
 		nr++;
 	}
 	return nr;
+}
+
+static uint64_t add_runs(const struct tp_page *page, uint64_t *runs)
+{
+	uint64_t freed[TP_PAGE_NR_WORDS];
+
+	find_freed(page, freed);
+	return add_bits(freed, page->number, runs);
 }
 
 /* The same for a page that is not in memory. */
@@ -220,6 +228,98 @@ void tp_sm_commit_stubs(struct thinp_sm *sm, bool hold)
 		sm->pages.bytes -= tp_stub_bytes(stub);
 		tp_stub_free(&sm->allocator, stub);
 	}
+}
+
+/* --- what the commit before the last needs --- */
+
+static int read_used(struct thinp_reader *reader, thinp_block_t bitmap, uint64_t used[TP_PAGE_NR_WORDS])
+{
+	struct thinp_read_section section;
+	const void *data;
+	int r;
+
+	memset(used, 0, TP_PAGE_NR_WORDS * sizeof(*used));
+	thinp_read_begin(reader, &section);
+	r = thinp_read_block(&section, bitmap, thinp_block_type_bitmap(), &data);
+	for (uint32_t i = 0; !r && i < TP_PAGE_NR_BLOCKS; i++)
+		if (tp_bitmap_get(data, i))
+			tp_bit_set(used, i);
+	thinp_read_end(&section);
+	return r;
+}
+
+/* The blocks of a bitmap that the view before uses, and the one now does not. */
+static int find_given_up(const struct tp_sm_view *before, const struct tp_sm_view *now, uint64_t number,
+			 uint64_t given_up[TP_PAGE_NR_WORDS])
+{
+	struct tp_index_entry old_entry, new_entry;
+	uint64_t used[TP_PAGE_NR_WORDS];
+	int r = tp_sm_find_bitmap(before, number, &old_entry);
+
+	if (!r)
+		r = tp_sm_find_bitmap(now, number, &new_entry);
+	memset(given_up, 0, sizeof(used));
+	if (r || old_entry.bitmap == new_entry.bitmap)
+		return r;
+	r = read_used(before->reader, old_entry.bitmap, given_up);
+	if (!r)
+		r = read_used(now->reader, new_entry.bitmap, used);
+	for (uint32_t w = 0; !r && w < TP_PAGE_NR_WORDS; w++)
+		given_up[w] &= ~used[w];
+	return r;
+}
+
+static int add_given_up(const struct tp_sm_view *before, const struct tp_sm_view *now, uint64_t *runs, uint64_t *nr)
+{
+	uint64_t least = before->root.nr_blocks < now->root.nr_blocks ? before->root.nr_blocks : now->root.nr_blocks;
+	uint64_t given_up[TP_PAGE_NR_WORDS];
+	int r = 0;
+
+	*nr = 0;
+	for (uint64_t number = 0; !r && number * TP_PAGE_NR_BLOCKS < least; number++) {
+		r = find_given_up(before, now, number, given_up);
+		if (!r)
+			*nr += add_bits(given_up, number, runs ? runs + *nr : NULL);
+	}
+	return r;
+}
+
+/* No page is in memory yet: each will be told when it is read. */
+static void hold_given_up(struct thinp_sm *sm, struct tp_freed *freed, uint64_t commit)
+{
+	uint64_t nr = 0;
+
+	for (uint64_t i = 0; i < freed->nr_runs; i++)
+		nr += length_of(freed->runs[i]);
+	tp_sm_forget_freed(sm, sm->pending);
+	sm->pending = freed;
+	tp_sm_hold_freed(sm, commit);
+	sm->committed.nr_available -= nr < sm->committed.nr_available ? nr : sm->committed.nr_available;
+	sm->now.nr_available = sm->committed.nr_available;
+}
+
+int tp_sm_hold_previous(struct thinp_sm *sm, const struct tp_sm_root *previous, uint64_t commit)
+{
+	struct tp_sm_view before = {.reader = sm->reader, .root = *previous, .kind = sm->kind};
+	struct tp_sm_view now = {.reader = sm->reader, .kind = sm->kind};
+	struct tp_freed *freed;
+	uint64_t nr;
+	int r;
+
+	tp_sm_get_root(sm, &now.root);
+	r = add_given_up(&before, &now, NULL, &nr);
+	if (r || !nr)
+		return r;
+	freed = tp_alloc_zeroed(&sm->allocator, 1, size_of(nr));
+	if (!freed)
+		return THINP_ENOMEM;
+	freed->nr_runs = nr;
+	r = add_given_up(&before, &now, freed->runs, &nr);
+	if (r)
+		tp_sm_forget_freed(sm, freed);
+	else
+		hold_given_up(sm, freed, commit);
+	return r;
 }
 
 /* --- releasing --- */

@@ -57,6 +57,10 @@ void tp_sm_get_root(const struct thinp_sm *sm, struct tp_sm_root *root);
 /* The commit is on the device. What was freed in it may be used again, unless hold: then it waits for tp_sm_release(). */
 void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold);
 
+/* Right after opening: what the commit before the last, with this root, uses and the last one does not is held back as if
+ * it had been freed now, in `commit`. When it fails, nothing is held. */
+int tp_sm_hold_previous(struct thinp_sm *sm, const struct tp_sm_root *previous, uint64_t commit) TP_MUST_USE;
+
 /* No view of a commit before this one is left: what these hold comes free. */
 void tp_sm_release(struct thinp_sm *sm, uint64_t commit);
 

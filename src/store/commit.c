@@ -43,22 +43,6 @@ static int refuse(const struct thinp_store *store)
 	return 0;
 }
 
-/* The commit that was found at opening may still be in the device's cache only, above all when the process before this one
- * saw it fail with THINP_EUNKNOWN. Before blocks that it freed are used again, it is made durable by writing it again. */
-static int confirm(struct thinp_store *store)
-{
-	int r;
-
-	if (store->is_confirmed)
-		return 0;
-	r = tp_store_check_slot(store);
-	if (!r)
-		r = tp_store_write_slot(store);
-	if (!r)
-		store->is_confirmed = true;
-	return r;
-}
-
 int thinp_store_begin(struct thinp_store *store)
 {
 	int r = refuse(store);
@@ -67,14 +51,46 @@ int thinp_store_begin(struct thinp_store *store)
 		return r;
 	if (!store->tm)
 		return tp_fail(THINP_EROFS, THINP_NO_BLOCK, "the store was opened read-only");
-	r = confirm(store);
-	if (r)
-		return r;
 	tp_store_release(store); /* views may have been closed since */
+	tp_store_note_held(store);
 	thinp_tm_begin(store->tm);
 	store->generation = thinp_tm_generation(store->tm);
 	store->state = TP_STORE_OPEN;
 	return 0;
+}
+
+/* --- the end of a transaction --- */
+
+void tp_store_end_transaction(struct thinp_store *store, enum tp_store_state state)
+{
+	store->state = state;
+	thinp_tm_poison(store->tm, THINP_EINVAL);
+}
+
+static void reload_maps(struct thinp_store *store)
+{
+	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS; i++) {
+		if (!store->maps[i])
+			continue;
+		if (tp_store_has_map(&store->last->maps, i)) {
+			tp_sm_abort(store->maps[i]);
+		} else {
+			tp_sm_close(store->maps[i]);
+			store->maps[i] = NULL;
+		}
+	}
+	tp_sm_abort(store->metadata);
+}
+
+/* Memory is again as the last commit has it. */
+static int go_back(struct thinp_store *store)
+{
+	struct tp_store_maps maps;
+
+	thinp_bm_abort(store->bm);
+	reload_maps(store);
+	thinp_tm_begin(store->tm);
+	return store->format->unpack(store->format_ctx, store->last->record, &maps);
 }
 
 /* --- commit --- */
@@ -123,25 +139,6 @@ static bool is_unchanged(struct thinp_store *store, struct tp_commit *commit)
 	return is_same;
 }
 
-static uint64_t nr_unusable(const struct thinp_sm *sm)
-{
-	struct thinp_sm_info info = {.size = sizeof(info)};
-
-	thinp_sm_get_info(sm, &info);
-	return info.nr_zero - info.nr_allocatable;
-}
-
-/* Blocks that are free but cannot be taken: freed in this transaction, or held back. */
-static uint64_t nr_unusable_of_all(const struct thinp_store *store)
-{
-	uint64_t nr = nr_unusable(store->metadata);
-
-	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS; i++)
-		if (store->maps[i])
-			nr += nr_unusable(store->maps[i]);
-	return nr;
-}
-
 static void tell_maps(struct thinp_store *store, uint64_t commit)
 {
 	tp_sm_committed(store->metadata, commit, true);
@@ -153,15 +150,16 @@ static void tell_maps(struct thinp_store *store, uint64_t commit)
 /* The device has the commit: so does memory. */
 static void publish(struct thinp_store *store, struct tp_commit *commit)
 {
-	uint64_t nr_freed = nr_unusable_of_all(store) - store->nr_held;
+	uint64_t nr_freed = tp_store_nr_unusable(store) - store->nr_held;
 
 	commit->nr_freed = (store->last ? store->last->nr_freed : 0) + nr_freed;
 	store->nr_freed_by_last = nr_freed;
 	tell_maps(store, commit->maps.commit);
+	tp_store_note_slot(store, commit);
 	tp_store_add_commit(store, commit);
 	tp_store_limit_views(store);
 	tp_store_release(store);
-	store->nr_held = nr_unusable_of_all(store);
+	tp_store_note_held(store);
 }
 
 static int write_commit(struct thinp_store *store, struct tp_commit *commit)
@@ -170,15 +168,20 @@ static int write_commit(struct thinp_store *store, struct tp_commit *commit)
 	int r;
 
 	make_record(store, commit);
-	r = store->last ? tp_store_check_slot(store) : 0;
-	if (r == THINP_ESTALE)
-		store->state = TP_STORE_LOST;
-	if (r)
-		return r;
-	r = thinp_bm_commit(store->bm, commit->maps.commit % format->nr_slots, format->type(), commit->record);
-	if (r == THINP_EUNKNOWN)
-		store->state = TP_STORE_UNKNOWN;
-	return r;
+	r = tp_store_check_slots(store);
+	return r ? r
+		 : thinp_bm_commit(store->bm, commit->maps.commit % format->nr_slots, format->type(), commit->record);
+}
+
+/* After these nothing is written any more. */
+static int note_end(struct thinp_store *store, int r)
+{
+	if (r == THINP_EUNKNOWN || r == THINP_ESTALE) {
+		int failed = store->last ? go_back(store) : 0;
+
+		store->state = failed ? TP_STORE_FAILED : r == THINP_ESTALE ? TP_STORE_LOST : TP_STORE_UNKNOWN;
+	}
+	return thinp_tm_poison(store->tm, r);
 }
 
 /* On success the commit belongs to the store, or was not needed. */
@@ -190,11 +193,12 @@ static int commit_as(struct thinp_store *store, struct tp_commit *commit, bool *
 	if (!r && *is_needed)
 		r = write_commit(store, commit);
 	if (r)
-		return thinp_tm_poison(store->tm, r);
+		return note_end(store, r);
 	if (*is_needed)
 		publish(store, commit);
-	store->is_confirmed = true;
-	store->state = TP_STORE_IDLE;
+	else
+		tell_maps(store, store->last->maps.commit); /* that recording is over */
+	tp_store_end_transaction(store, TP_STORE_IDLE);
 	return 0;
 }
 
@@ -213,7 +217,7 @@ int thinp_store_commit(struct thinp_store *store)
 		return r;
 	commit = tp_commit_create(store);
 	if (!commit)
-		return THINP_ENOMEM;
+		return thinp_tm_poison(store->tm, THINP_ENOMEM);
 	commit->maps.commit = store->last ? store->last->maps.commit + 1 : 1;
 	r = commit_as(store, commit, &is_needed);
 	if (r || !is_needed)
@@ -223,32 +227,13 @@ int thinp_store_commit(struct thinp_store *store)
 
 /* --- abort --- */
 
-static void reload_maps(struct thinp_store *store)
-{
-	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS; i++) {
-		if (!store->maps[i])
-			continue;
-		if (tp_store_has_map(&store->last->maps, i)) {
-			tp_sm_abort(store->maps[i]);
-		} else {
-			tp_sm_close(store->maps[i]);
-			store->maps[i] = NULL;
-		}
-	}
-	tp_sm_abort(store->metadata);
-}
-
 int thinp_store_abort(struct thinp_store *store)
 {
-	struct tp_store_maps maps;
 	int r;
 
 	if (store->state != TP_STORE_OPEN)
 		return 0;
-	thinp_bm_abort(store->bm);
-	reload_maps(store);
-	r = store->format->unpack(store->format_ctx, store->last->record, &maps);
-	thinp_tm_begin(store->tm);
-	store->state = r ? TP_STORE_FAILED : TP_STORE_IDLE;
+	r = go_back(store);
+	tp_store_end_transaction(store, r ? TP_STORE_FAILED : store->is_lost ? TP_STORE_LOST : TP_STORE_IDLE);
 	return r;
 }

@@ -99,3 +99,27 @@ void tp_store_release(struct thinp_store *store)
 		if (store->maps[i])
 			tp_sm_release(store->maps[i], held);
 }
+
+static uint64_t nr_unusable(const struct thinp_sm *sm)
+{
+	struct thinp_sm_info info = {.size = sizeof(info)};
+
+	thinp_sm_get_info(sm, &info);
+	return info.nr_zero - info.nr_allocatable;
+}
+
+/* Blocks that are free but cannot be taken: freed in this transaction, or held back. */
+uint64_t tp_store_nr_unusable(const struct thinp_store *store)
+{
+	uint64_t nr = nr_unusable(store->metadata);
+
+	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS; i++)
+		if (store->maps[i])
+			nr += nr_unusable(store->maps[i]);
+	return nr;
+}
+
+void tp_store_note_held(struct thinp_store *store)
+{
+	store->nr_held = tp_store_nr_unusable(store);
+}

@@ -8,6 +8,7 @@
 #include "base/opts.h"
 #include "block/manager.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define KNOWN_FLAGS                                                                                                    \
@@ -32,6 +33,11 @@ static bool is_read_only(const struct thinp_store *store)
 	return store->opts.flags & THINP_STORE_READ_ONLY;
 }
 
+static size_t slots_bytes(const struct thinp_store *store)
+{
+	return (size_t)2 * store->format->nr_slots * THINP_BLOCK_SIZE;
+}
+
 static int open_cache(struct thinp_store *store)
 {
 	struct thinp_bm_opts opts = {
@@ -40,8 +46,12 @@ static int open_cache(struct thinp_store *store)
 		.flags = store->opts.flags & THINP_STORE_HUGE_PAGES ? THINP_BM_HUGE_PAGES : 0,
 		.allocator = &store->allocator,
 	};
-	int r = thinp_bm_create(store->io, &opts, &store->bm);
+	int r;
 
+	store->slots = tp_alloc_aligned(&store->allocator, slots_bytes(store), THINP_BLOCK_SIZE);
+	if (!store->slots)
+		return THINP_ENOMEM;
+	r = thinp_bm_create(store->io, &opts, &store->bm);
 	return r ? r : thinp_reader_create(store->bm, 0, &store->reader);
 }
 
@@ -125,6 +135,7 @@ static int make(struct thinp_store *store)
 		r = tp_store_open_maps(store);
 	if (r)
 		return r;
+	thinp_tm_begin(store->tm);
 	store->state = TP_STORE_OPEN;
 	r = thinp_sm_extend(store->metadata, nr_blocks);
 	if (!r && store->format->create)
@@ -157,6 +168,71 @@ static int read_last_commit(struct thinp_store *store)
 	return r;
 }
 
+/* The last commit may still be in the device's cache only, above all when the process before this one saw it fail with
+ * THINP_EUNKNOWN. Before blocks that it freed are used again, it is made durable by writing it again. */
+static int confirm(void *ctx)
+{
+	struct thinp_store *store = ctx;
+	int r = tp_store_check_slots(store);
+
+	if (r == THINP_ESTALE)
+		store->is_lost = true;
+	return r ? r : tp_store_write_slot(store);
+}
+
+static int check_writable(struct thinp_store *store)
+{
+	const struct tp_store_maps *maps = &store->last->maps;
+	uint64_t nr_blocks;
+	int r = thinp_io_size(store->io, &nr_blocks);
+
+	if (!r && maps->is_for_readers)
+		r = tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "the store uses features unknown here: open it read-only");
+	if (!r && nr_blocks < maps->metadata.nr_blocks)
+		r = tp_fail(THINP_ECORRUPT, THINP_NO_BLOCK, "a device of %" PRIu64 " blocks holds a store of %" PRIu64,
+			    nr_blocks, maps->metadata.nr_blocks);
+	return r;
+}
+
+/* What the commit before the last needs is held back, as it would be had the store stayed open. When that commit is
+ * damaged, there is nothing to be kept whole. */
+static int hold_previous(struct thinp_store *store)
+{
+	const struct tp_store_maps *maps = &store->previous;
+	struct thinp_error_info before = {.size = sizeof(before)};
+	uint64_t commit = store->last->maps.commit;
+	int r;
+
+	if (!store->has_previous)
+		return 0;
+	thinp_error_last(&before);
+	r = tp_sm_hold_previous(store->metadata, &maps->metadata, commit);
+	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS && !r; i++)
+		if (store->maps[i] && tp_store_has_map(maps, i))
+			r = tp_sm_hold_previous(store->maps[i], &maps->data[i], commit);
+	if (r == THINP_ECORRUPT || r == THINP_EIO) {
+		tp_error_restore(&before);
+		r = 0;
+	}
+	return r;
+}
+
+static int open_to_write(struct thinp_store *store)
+{
+	int r = check_writable(store);
+
+	if (!r)
+		r = tp_store_open_maps(store);
+	if (!r)
+		r = hold_previous(store);
+	if (r)
+		return r;
+	tp_bm_call_before_first_write(store->bm, confirm, store);
+	tp_store_note_held(store);
+	tp_store_end_transaction(store, TP_STORE_IDLE);
+	return 0;
+}
+
 static int open_or_make(struct thinp_store *store)
 {
 	bool make_it = store->opts.flags & THINP_STORE_OVERWRITE;
@@ -176,7 +252,7 @@ static int open_or_make(struct thinp_store *store)
 		return r;
 	if (make_it)
 		return make(store);
-	return is_read_only(store) ? 0 : tp_store_open_maps(store);
+	return is_read_only(store) ? 0 : open_to_write(store);
 }
 
 int tp_store_open(struct thinp_io *io, const struct thinp_store_opts *user_opts, const struct tp_store_format *format,
@@ -227,6 +303,7 @@ void thinp_store_close(struct thinp_store *store)
 	tp_store_free_commits(store);
 	thinp_reader_destroy(store->reader);
 	thinp_bm_destroy(store->bm);
+	tp_free(&allocator, store->slots, slots_bytes(store));
 	pthread_mutex_destroy(&store->lock);
 	tp_free(&allocator, store, sizeof(*store));
 }
@@ -237,7 +314,7 @@ int thinp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_b
 {
 	int r;
 
-	if (index >= THINP_STORE_NR_MAPS || store->maps[index] || store->state != TP_STORE_OPEN)
+	if (index >= THINP_STORE_NR_MAPS || store->maps[index] || !nr_blocks || store->state != TP_STORE_OPEN)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "data map %u cannot be made", index);
 	r = open_data_map(store, index, NULL);
 	if (r)

@@ -38,6 +38,7 @@ static int unpack(void *ctx, const void *data, struct tp_store_maps *maps)
 	maps->metadata = sb.metadata_sm;
 	static_assert(sizeof(maps->data) == sizeof(sb.maps), "as many maps as the format has");
 	memcpy(maps->data, sb.maps, sizeof(sb.maps));
+	maps->is_for_readers = sb.compat_ro_flags;
 	return 0;
 }
 

@@ -6,7 +6,6 @@
  */
 #include "store/store.h"
 
-#include "base/alloc.h"
 #include "format/kind.h"
 
 #include <string.h>
@@ -15,6 +14,8 @@ struct slots {
 	uint8_t *data; /* of all slots */
 	uint32_t nr;
 	bool is_zero;
+	bool is_sound[TP_STORE_MAX_SLOTS];
+	struct tp_store_maps maps[TP_STORE_MAX_SLOTS];
 };
 
 static size_t nbytes_of(const struct thinp_store *store)
@@ -49,9 +50,7 @@ static int read_slots(struct thinp_store *store, struct slots *slots)
 	if (r)
 		return r;
 	slots->nr = store->format->nr_slots;
-	slots->data = tp_alloc_aligned(&store->allocator, nbytes_of(store), THINP_BLOCK_SIZE);
-	if (!slots->data)
-		return THINP_ENOMEM;
+	slots->data = store->slots;
 	r = thinp_io_read(store->io, 0, slots->nr, slots->data);
 	if (!r)
 		slots->is_zero = is_zero(slots->data, nbytes_of(store));
@@ -75,28 +74,51 @@ struct choice {
 	struct thinp_error_info why;
 };
 
+/* A commit that we do not understand must not be written over as if it was damaged. */
 static void note_failure(struct choice *choice, const struct slots *slots, uint32_t slot, int r)
 {
-	if (is_zero(slot_data(slots, slot), THINP_BLOCK_SIZE) || choice->failure)
+	if (is_zero(slot_data(slots, slot), THINP_BLOCK_SIZE) || (choice->failure && r != THINP_ENOTSUP))
 		return;
 	choice->failure = r;
 	choice->why.size = sizeof(choice->why);
 	thinp_error_last(&choice->why);
 }
 
-static void choose(struct thinp_store *store, const struct slots *slots, struct choice *choice)
+static void choose(struct thinp_store *store, struct slots *slots, struct choice *choice)
 {
 	for (uint32_t slot = 0; slot < slots->nr; slot++) {
-		struct tp_store_maps maps = {.commit = 0};
-		int r = try_slot(store, slots, slot, &maps);
+		int r = try_slot(store, slots, slot, &slots->maps[slot]);
 
+		slots->is_sound[slot] = !r;
 		if (r) {
 			note_failure(choice, slots, slot, r);
-		} else if (!choice->found || maps.commit > choice->commit) {
+		} else if (!choice->found || slots->maps[slot].commit > choice->commit) {
 			choice->found = true;
 			choice->slot = slot;
-			choice->commit = maps.commit;
+			choice->commit = slots->maps[slot].commit;
 		}
+	}
+}
+
+/* A slot is empty only until its first commit. */
+static void note_lost(const struct slots *slots, struct choice *choice)
+{
+	for (uint32_t slot = 0; slot < slots->nr; slot++) {
+		if (slots->is_sound[slot] || choice->failure || choice->commit < slots->nr)
+			continue;
+		choice->failure = tp_fail(THINP_ECORRUPT, slot, "nothing but zeros where a commit was");
+		choice->why.size = sizeof(choice->why);
+		thinp_error_last(&choice->why);
+	}
+}
+
+static void note_previous(struct thinp_store *store, const struct slots *slots, const struct choice *choice)
+{
+	for (uint32_t slot = 0; slot < slots->nr; slot++) {
+		if (!slots->is_sound[slot] || slots->maps[slot].commit + 1 != choice->commit)
+			continue;
+		store->has_previous = true;
+		store->previous = slots->maps[slot];
 	}
 }
 
@@ -123,7 +145,7 @@ static int use_choice(struct thinp_store *store, const struct slots *slots, cons
 	if (!choice->found && slots->is_zero)
 		return tp_fail(THINP_EUNFORMATTED, 0, "nothing but zeros where a %s should be",
 			       store->format->type()->name);
-	if (!choice->found) {
+	if (!choice->found || choice->failure == THINP_ENOTSUP) {
 		tp_error_restore(&choice->why);
 		return choice->failure;
 	}
@@ -132,6 +154,7 @@ static int use_choice(struct thinp_store *store, const struct slots *slots, cons
 	if (r)
 		return r;
 	memcpy(commit->record, slot_data(slots, choice->slot), THINP_BLOCK_SIZE);
+	note_previous(store, slots, choice);
 	if (choice->failure)
 		tell_of_fall_back(store, choice);
 	return 0;
@@ -148,58 +171,54 @@ int tp_store_read_slots(struct thinp_store *store, struct tp_commit *commit)
 	r = read_slots(store, &slots);
 	if (!r) {
 		choose(store, &slots, &choice);
+		if (choice.found)
+			note_lost(&slots, &choice);
 		r = use_choice(store, &slots, &choice, commit);
 	}
 	if (!r)
 		tp_error_restore(&before); /* a slot that failed its check has become nobody's failure */
-	tp_free(&store->allocator, slots.data, nbytes_of(store));
 	return r;
 }
 
 int tp_store_clear_slots(struct thinp_store *store)
 {
-	size_t nbytes = nbytes_of(store);
-	uint8_t *zeros = tp_alloc_aligned(&store->allocator, nbytes, THINP_BLOCK_SIZE);
-	int r;
+	int r = check_size(store);
 
-	if (!zeros)
-		return THINP_ENOMEM;
-	memset(zeros, 0, nbytes);
-	r = thinp_io_write(store->io, 0, store->format->nr_slots, zeros);
-	if (!r)
-		r = thinp_io_flush(store->io);
-	tp_free(&store->allocator, zeros, nbytes);
+	if (r == THINP_EUNFORMATTED)
+		r = tp_fail(THINP_ENOSPC, 0, "the device is too small for a %s", store->format->type()->name);
+	if (r)
+		return r;
+	memset(store->slots, 0, nbytes_of(store));
+	r = thinp_io_write(store->io, 0, store->format->nr_slots, store->slots);
+	return r ? r : thinp_io_flush(store->io);
+}
+
+int tp_store_check_slots(struct thinp_store *store)
+{
+	size_t nbytes = nbytes_of(store);
+	uint8_t *now = store->slots + nbytes;
+	int r = thinp_io_read(store->io, 0, store->format->nr_slots, now);
+
+	if (!r && memcmp(now, store->slots, nbytes))
+		r = tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "somebody else has written a %s since",
+			    store->format->type()->name);
 	return r;
 }
 
-int tp_store_check_slot(struct thinp_store *store)
+static uint8_t *slot_of(struct thinp_store *store, const struct tp_commit *commit)
 {
-	const struct tp_commit *last = store->last;
-	uint32_t slot = (uint32_t)(last->maps.commit % store->format->nr_slots);
-	uint8_t *data = tp_alloc_aligned(&store->allocator, THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-	int r;
-
-	if (!data)
-		return THINP_ENOMEM;
-	r = thinp_io_read(store->io, slot, 1, data);
-	if (!r && memcmp(data, last->record, THINP_BLOCK_SIZE))
-		r = tp_fail(THINP_ESTALE, slot, "somebody else has written a %s since", store->format->type()->name);
-	tp_free(&store->allocator, data, THINP_BLOCK_SIZE);
-	return r;
+	return store->slots + commit->maps.commit % store->format->nr_slots * THINP_BLOCK_SIZE;
 }
 
 int tp_store_write_slot(struct thinp_store *store)
 {
 	const struct tp_commit *last = store->last;
-	uint8_t *data = tp_alloc_aligned(&store->allocator, THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-	int r;
+	int r = thinp_io_write(store->io, last->maps.commit % store->format->nr_slots, 1, slot_of(store, last));
 
-	if (!data)
-		return THINP_ENOMEM;
-	memcpy(data, last->record, THINP_BLOCK_SIZE);
-	r = thinp_io_write(store->io, last->maps.commit % store->format->nr_slots, 1, data);
-	if (!r)
-		r = thinp_io_flush(store->io);
-	tp_free(&store->allocator, data, THINP_BLOCK_SIZE);
-	return r;
+	return r ? r : thinp_io_flush(store->io);
+}
+
+void tp_store_note_slot(struct thinp_store *store, const struct tp_commit *commit)
+{
+	memcpy(slot_of(store, commit), commit->record, THINP_BLOCK_SIZE);
 }

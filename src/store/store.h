@@ -20,6 +20,7 @@ struct tp_store_maps {
 	uint64_t commit; /* where the format has none: counted from 1 at opening */
 	struct tp_sm_root metadata;
 	struct tp_sm_root data[THINP_STORE_NR_MAPS]; /* nr_blocks 0 and no roots: none */
+	bool is_for_readers;                         /* it uses features that only who does not write may ignore */
 };
 
 static inline bool tp_store_has_map(const struct tp_store_maps *maps, uint32_t index)
@@ -74,13 +75,16 @@ struct thinp_store {
 	enum tp_store_state state;
 	uint64_t generation; /* of the tm when the transaction began */
 	bool fell_back;
+	bool is_lost;      /* found while changes were written: the abort will say so */
+	uint8_t *slots;    /* as we read or wrote them, and as much again to compare with */
+	bool has_previous; /* at opening: the commit before the last is in another slot */
+	struct tp_store_maps previous;
 	pthread_mutex_t lock;     /* for the commits and their views; nothing is called under it */
 	struct tp_commit *oldest; /* of a list that ends with the last commit */
 	struct tp_commit *last;
 	uint64_t nr_views;              /* stale ones included */
 	uint64_t nr_freed_by_last;      /* blocks that the last commit freed */
 	uint64_t nr_held;               /* free blocks that could not be taken right after the last commit */
-	bool is_confirmed;              /* the last commit is durable for certain */
 	struct tp_store_superblock own; /* format_ctx of a store file of our own */
 };
 
@@ -96,11 +100,14 @@ int tp_store_read_slots(struct thinp_store *store, struct tp_commit *commit) TP_
 /* Makes all slots zeros, durably. */
 int tp_store_clear_slots(struct thinp_store *store) TP_MUST_USE;
 
-/* Is the last commit on the device still the one that we read or wrote? THINP_ESTALE. */
-int tp_store_check_slot(struct thinp_store *store) TP_MUST_USE;
+/* Are the slots still as we read or wrote them? The next commit of somebody else may be in any of them. THINP_ESTALE. */
+int tp_store_check_slots(struct thinp_store *store) TP_MUST_USE;
 
 /* Writes the record of the last commit again where it is, and makes it durable. */
 int tp_store_write_slot(struct thinp_store *store) TP_MUST_USE;
+
+/* The last commit is on the device: remembers what its slot holds. */
+void tp_store_note_slot(struct thinp_store *store, const struct tp_commit *commit);
 
 /* The maps of the last commit, and the transaction manager over them. */
 int tp_store_open_maps(struct thinp_store *store) TP_MUST_USE;
@@ -113,6 +120,13 @@ void tp_store_free_commits(struct thinp_store *store);
 
 /* Lets the maps use again what nothing holds any more, and forgets the commits that nobody looks at. */
 void tp_store_release(struct thinp_store *store);
+
+/* Remembers how many blocks are free and cannot be taken although nothing was freed since the last commit. */
+void tp_store_note_held(struct thinp_store *store);
+uint64_t tp_store_nr_unusable(const struct thinp_store *store);
+
+/* Between transactions nothing may be changed. */
+void tp_store_end_transaction(struct thinp_store *store, enum tp_store_state state);
 
 /* Freed blocks that views hold back. Under the lock. */
 uint64_t tp_store_nr_held(const struct thinp_store *store);

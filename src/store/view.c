@@ -62,6 +62,8 @@ int thinp_view_open(struct thinp_store *store, struct thinp_view **out)
 		return r;
 	}
 	link_view(view);
+	if (thinp_reader_nr_blocks(view->reader) < view->commit->maps.metadata.nr_blocks)
+		tp_reader_follow_device(view->reader); /* it has grown while the view was opened */
 	*out = view;
 	return 0;
 }
