@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * unit/store/test_crash.c - CRASHALL, REFCHECK and PREVCHECK of the defect history: after a crash at any moment a store
+ * opens as the last commit or as the next one, goes on from there, and can still go back to the one before.
+ *
+ * THINP_CRASH_COMMITS    commits of the workload
+ * THINP_CRASH_RANDOM     random subsets in each large window
+ * THINP_CRASH_EVERY      looks at one state of so many; all prefixes and single lost writes are in the long form, with 1
+ */
+#include "support/store_world.h"
+
+#include "base/bytes.h"
+
+#include <thinp/crash.h>
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "unit/base/random.h"
+
+enum { NR_BLOCKS = 700, GROWN = 1100, CACHE = 64 };
+
+struct crash_test {
+	struct store_world world;
+	struct store_model *models; /* by number of the transaction */
+	bool *used[2];              /* by the last commit, and by the one before it */
+	bool *used_by_view;
+	struct thinp_view *view;
+	uint64_t nr_commits;
+	uint64_t nr_checked, nr_next;
+	uint64_t next_entry; /* of the log, for PREVCHECK */
+};
+
+static uint64_t env(const char *name, uint64_t otherwise)
+{
+	const char *given = getenv(name);
+
+	return given ? strtoull(given, NULL, 0) : otherwise;
+}
+
+/* --- the workload --- */
+
+static bool is_kept(const struct crash_test *t, uint64_t block)
+{
+	/* with one slot, the commit before the last cannot be opened any more */
+	bool by_previous = t->world.format->nr_slots > 1 && t->used[1][block];
+
+	return t->used[0][block] || by_previous || (t->view && t->used_by_view[block]);
+}
+
+static void prevcheck(struct crash_test *t)
+{
+	struct thinp_record *record = t->world.record;
+
+	for (; t->next_entry < thinp_record_nr_entries(record); t->next_entry++) {
+		struct thinp_record_entry e = {.size = sizeof(e)};
+
+		assert_int_equal(thinp_record_get_entry(record, t->next_entry, &e), 0);
+		for (uint64_t i = 0; e.kind == THINP_RECORD_WRITE && i < e.nr_blocks; i++)
+			if (is_kept(t, e.block + i))
+				fail_msg("entry %" PRIu64 " writes block %" PRIu64 ", which is needed", t->next_entry,
+					 e.block + i);
+	}
+}
+
+static void note_used(struct crash_test *t)
+{
+	bool *reused = t->used[1];
+
+	t->used[1] = t->used[0];
+	t->used[0] = reused;
+	memset(reused, 0, GROWN);
+	store_world_list_used(t->world.store, reused, t->world.store->last->maps.metadata.nr_blocks);
+}
+
+static void change_view(struct crash_test *t, uint64_t *rng)
+{
+	if (random_next(rng) % 8)
+		return;
+	thinp_view_close(t->view);
+	t->view = NULL;
+	if (random_next(rng) % 3 == 0)
+		return;
+	assert_int_equal(thinp_view_open(t->world.store, &t->view), 0);
+	memcpy(t->used_by_view, t->used[0], GROWN);
+}
+
+/* As a program that was stopped and started between two transactions. */
+static void reopen_now_and_then(struct crash_test *t, uint64_t *rng)
+{
+	if (random_next(rng) % 10)
+		return;
+	thinp_view_close(t->view);
+	t->view = NULL;
+	store_world_reopen(&t->world);
+}
+
+static void commit_once(struct crash_test *t, uint64_t *rng)
+{
+	struct store_world *w = &t->world;
+	int r = store_world_change(w, rng);
+
+	if (!r && w->now.number == t->nr_commits / 2)
+		r = thinp_store_grow(w->store, GROWN);
+	prevcheck(t);
+	if (r == THINP_ENOSPC || (!r && random_next(rng) % 16 == 0)) {
+		store_world_abort(w);
+		return;
+	}
+	assert_int_equal(r, 0);
+	t->models[w->now.number] = w->now;
+	store_world_commit(w);
+	prevcheck(t);
+	assert_int_equal(thinp_record_mark(w->record, w->committed.number), 0);
+	note_used(t);
+	change_view(t, rng);
+	reopen_now_and_then(t, rng);
+}
+
+static void run_workload(struct crash_test *t, uint64_t seed, const struct tp_store_format *format)
+{
+	struct thinp_store_opts opts = {.size = sizeof(opts), .cache_blocks = CACHE};
+	uint64_t rng = seed;
+
+	memset(t, 0, sizeof(*t));
+	t->nr_commits = env("THINP_CRASH_COMMITS", 40);
+	t->models = calloc(t->nr_commits + 2, sizeof(*t->models));
+	t->used[0] = calloc(GROWN, sizeof(bool));
+	t->used[1] = calloc(GROWN, sizeof(bool));
+	t->used_by_view = calloc(GROWN, sizeof(bool));
+	assert_true(t->models && t->used[0] && t->used[1] && t->used_by_view);
+	store_world_begin(&t->world, NR_BLOCKS, &opts, format);
+	assert_int_equal(thinp_record_mark(t->world.record, 0), 0);
+	note_used(t);
+	t->next_entry = thinp_record_nr_entries(t->world.record);
+	while (t->world.committed.number < t->nr_commits)
+		commit_once(t, &rng);
+	thinp_view_close(t->view);
+	t->view = NULL;
+	store_world_check(t->world.store, &t->world.committed);
+}
+
+static void end_workload(struct crash_test *t)
+{
+	store_world_end(&t->world);
+	free(t->models);
+	free(t->used[0]);
+	free(t->used[1]);
+	free(t->used_by_view);
+}
+
+/* --- the states --- */
+
+static uint64_t number_of(const struct thinp_store *store)
+{
+	uint8_t user[THINP_STORE_USER_SIZE];
+
+	thinp_store_get_user(store, user);
+	return tp_load_le64(user);
+}
+
+/* The store makes one more commit, most of it written early, and is opened again. */
+static void go_on(struct store_world *after)
+{
+	store_world_start(after);
+	assert_int_equal(store_world_remove(after, 100, 400), 0);
+	assert_int_equal(store_world_insert(after, 200, 30), 0);
+	store_world_commit(after);
+	store_world_reopen(after);
+	store_world_check(after->store, &after->committed);
+}
+
+/* What the commit before the last needs is still there although another transaction has written all it could. */
+static void go_back(struct store_world *after, const struct store_model *before)
+{
+	uint8_t zeros[THINP_BLOCK_SIZE] __attribute__((aligned(THINP_BLOCK_SIZE))) = {0};
+	uint64_t last = after->store->last->maps.commit;
+
+	if (last < 3)
+		return;
+	store_world_start(after);
+	assert_int_equal(store_world_insert(after, 0, 300), 0);
+	thinp_store_close(after->store);
+	after->store = NULL;
+	assert_int_equal(thinp_io_write(after->io, last % 2, 1, zeros), 0);
+	after->committed = *before;
+	store_world_reopen(after);
+	store_world_check(after->store, before);
+}
+
+static int check_state(struct crash_test *t, struct thinp_io *io, const struct thinp_crash_state *state)
+{
+	struct store_world after = {.format = t->world.format, .opts = t->world.opts, .io = io};
+	uint64_t number;
+
+	after.opts.flags = 0;
+	assert_int_equal(store_world_open_on(&after, io, 0, &after.store), 0);
+	number = number_of(after.store);
+	if (number != state->mark && number != state->mark + 1)
+		fail_msg("%" PRIu64 " was promised, %" PRIu64 " is there", state->mark, number);
+	after.committed = after.now = t->models[number];
+	store_world_check(after.store, &after.committed);
+	if (number && state->number % 3 == 1)
+		go_on(&after);
+	else if (number && state->number % 3 == 2 && after.format->nr_slots > 1)
+		go_back(&after, &t->models[number - 1]);
+	thinp_store_close(after.store);
+	t->nr_next += number == state->mark + 1;
+	t->nr_checked++;
+	return 0;
+}
+
+static struct thinp_crash *current;
+
+static void describe(const struct thinp_crash_state *state)
+{
+	char text[2048];
+
+	thinp_crash_describe(current, text, sizeof(text));
+	print_message("in state %" PRIu64 ": %s\n", state->number, text);
+}
+
+static void check_states(struct crash_test *t, uint64_t seed)
+{
+	struct thinp_crash_opts opts = {.size = sizeof(opts),
+					.nr_random = (uint32_t)env("THINP_CRASH_RANDOM", 16),
+					.tear = THINP_CRASH_TEAR_LAST,
+					.seed = seed};
+	uint64_t every = env("THINP_CRASH_EVERY", 19);
+	struct thinp_crash_state state = {.size = sizeof(state)};
+	struct thinp_crash *crash;
+	struct thinp_io *io;
+	uint64_t nr;
+
+	assert_int_equal(thinp_crash_create(t->world.record, &opts, &crash), 0);
+	current = crash;
+	nr = thinp_crash_nr_states(crash);
+	for (uint64_t number = seed % every; number < nr; number += every) {
+		assert_int_equal(thinp_crash_seek(crash, number, &io), 0);
+		assert_int_equal(thinp_crash_get_state(crash, &state), 0);
+		if (!state.has_mark) /* while the store was made */
+			continue;
+		if (getenv("THINP_CRASH_VERBOSE"))
+			describe(&state);
+		check_state(t, io, &state);
+	}
+	print_message("%" PRIu64 " of %" PRIu64 " states, %" PRIu64 " of them the next commit\n", t->nr_checked, nr,
+		      t->nr_next);
+	assert_true(t->nr_next > 0 && t->nr_next < t->nr_checked);
+	thinp_crash_destroy(crash);
+}
+
+static void crash_everywhere(const struct tp_store_format *format)
+{
+	struct crash_test *t = calloc(1, sizeof(*t));
+	uint64_t seed = random_begin();
+
+	assert_non_null(t);
+	run_workload(t, seed, format);
+	check_states(t, seed);
+	end_workload(t);
+	free(t);
+}
+
+static void every_crash_leaves_the_last_or_the_next_commit(void **state)
+{
+	(void)state;
+	crash_everywhere(NULL);
+}
+
+static void every_crash_leaves_the_last_or_the_next_commit_with_one_slot(void **state)
+{
+	(void)state;
+	crash_everywhere(&store_world_one_slot);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_crash_leaves_the_last_or_the_next_commit),
+		cmocka_unit_test(every_crash_leaves_the_last_or_the_next_commit_with_one_slot),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
