@@ -71,5 +71,6 @@ extern const struct covered failures_of_transaction[];
 extern const struct covered failures_of_changing_trees[];
 extern const struct covered failures_of_changing_arrays[];
 extern const struct covered failures_of_space_map[];
+extern const struct covered failures_of_store[];
 
 #endif

@@ -25,6 +25,7 @@ static const struct covered *const tables[] = {
 	failures_of_changing_trees,
 	failures_of_changing_arrays,
 	failures_of_space_map,
+	failures_of_store,
 };
 #define NR_TABLES (sizeof(tables) / sizeof(tables[0]))
 
