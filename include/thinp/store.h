@@ -35,7 +35,7 @@ struct thinp_view;  /* opaque: defined in src/store */
 #define THINP_STORE_USER_SIZE 256 /**< bytes that belong to the user */
 
 #define THINP_STORE_READ_ONLY    1u  /**< flag: nothing is ever written */
-#define THINP_STORE_CREATE       2u  /**< flag: a device that holds nothing but zeros becomes an empty store */
+#define THINP_STORE_CREATE       2u  /**< flag: a device that begins with 8 KiB of zeros becomes an empty store */
 #define THINP_STORE_OVERWRITE    4u  /**< flag: whatever is there becomes an empty store */
 #define THINP_STORE_HUGE_PAGES   8u  /**< flag: as #THINP_BM_HUGE_PAGES */
 #define THINP_STORE_QUEUE_ALWAYS 16u /**< flag: every operation on counts waits in the queue, for study */
@@ -70,8 +70,8 @@ struct thinp_store_info {
 	uint64_t nr_views;       /**< views that are open, stale ones included */
 	uint64_t oldest_commit;  /**< the oldest that a view holds; without views, the last one */
 	uint64_t nr_held_blocks; /**< freed blocks that views hold back */
-	uint32_t fell_back;      /**< 1: the newest commit could not be read at opening: this is the one before it */
-	uint32_t is_read_only;   /**< 1: opened so */
+	uint32_t fell_back; /**< 1: at opening one of two commits could not be read, perhaps a newer one: see the log */
+	uint32_t is_read_only; /**< 1: opened so */
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_store_info) == 80, "published layout, version 1");
 
@@ -93,8 +93,9 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_view_info) == 40, "publ
  *  @param[out] store  the store; no transaction is open
  *  @retval 0                   done
  *  @retval THINP_EUNFORMATTED  there is none, and the options do not ask for a new one
- *  @retval THINP_ECORRUPT      what is there is not a store, or damaged
- *  @retval THINP_ENOTSUP       it uses features that this library does not know; or the options do
+ *  @retval THINP_ECORRUPT      what is there is not a store, or damaged; or the device is smaller than it (it can be opened
+ *                              read-only then)
+ *  @retval THINP_ENOTSUP       it uses features that this library does not know, in any of its commits; or the options do
  *  @retval THINP_EROFS         the device cannot be written; open the store read-only
  *  @retval THINP_ENOSPC        the device is too small for a store
  *  @retval THINP_EIO           the device failed
@@ -115,7 +116,7 @@ THINP_API void thinp_store_close(struct thinp_store *store);
  *  @retval THINP_EBUSY     one is open already
  *  @retval THINP_EROFS     the store was opened read-only
  *  @retval THINP_EUNKNOWN  an earlier commit ended so; only reading and closing are left
- *  @retval THINP_ESTALE    somebody else has written to the device: as above
+ *  @retval THINP_ESTALE    somebody else has written to the device, as an earlier commit or change found: as above
  *  @retval THINP_EIO       an earlier abort failed: as above
  */
 THINP_API int thinp_store_begin(struct thinp_store *store);
@@ -146,7 +147,8 @@ THINP_API int thinp_store_commit(struct thinp_store *store);
  */
 THINP_API int thinp_store_abort(struct thinp_store *store);
 
-/** The transaction manager, for changing trees and arrays while a transaction is open.
+/** The transaction manager, for changing trees and arrays while a transaction is open. At other times every change answers
+ *  #THINP_EMUSTABORT.
  *
  *  @param store  the store
  *  @return the transaction manager; NULL when the store is read-only
@@ -194,9 +196,9 @@ THINP_API int thinp_store_set_user(struct thinp_store *store, const void *bytes)
  *
  *  @param store      the store
  *  @param index      which one, less than #THINP_STORE_NR_MAPS; must not be there yet
- *  @param nr_blocks  how many blocks it counts; all are free
+ *  @param nr_blocks  how many blocks it counts, at least 1; all are free
  *  @retval 0             done
- *  @retval THINP_EINVAL  no such map, it is there already, or no transaction is open
+ *  @retval THINP_EINVAL  no such map, it is there already, no blocks, or no transaction is open
  *  @retval THINP_ERANGE  more blocks than a map can count
  *  @retval THINP_ENOSPC  no room for it; nothing was changed
  *  @retval THINP_ENOMEM  no memory; nothing was changed
@@ -246,7 +248,7 @@ THINP_API void thinp_store_get_info(struct thinp_store *store, struct thinp_stor
  *  @param[out] view  the view; any number of threads may use it at once
  *  @retval 0             done
  *  @retval THINP_ENOMEM  no memory
- *  @retval THINP_EIO     the device does not tell its size; or an earlier abort failed
+ *  @retval THINP_EIO     the device does not tell its size
  */
 THINP_API int thinp_view_open(struct thinp_store *store, struct thinp_view **view);
 

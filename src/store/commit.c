@@ -7,7 +7,7 @@
  *   the caller's hook     what other devices must have first
  *   record                data maps in their order, then the metadata map: counts go into blocks, blocks move
  *   roots                 of all maps, as they are now
- *   check the slot        does the device still hold the commit that this one follows?
+ *   check the slots       does the device still hold the commit that this one follows, and none of somebody else?
  *   write, flush          all blocks but the superblock
  *   superblock, flush     in the slot that does not hold the last commit, where there are two
  *
