@@ -128,7 +128,7 @@ static void write_and_read(struct readers_test *t, uint64_t *rng)
 
 static void COW_07_every_view_is_the_model_of_its_commit(void **state)
 {
-	struct thinp_store_opts opts = {.size = sizeof(opts), .cache_blocks = 256, .view_limit_blocks = 500};
+	struct thinp_store_opts opts = {.size = sizeof(opts), .cache_blocks = 256, .view_limit_blocks = 60};
 	struct readers_test *t = calloc(1, sizeof(*t));
 	struct thinp_io_opts memory = {.size = sizeof(memory), .nr_blocks = NR_BLOCKS};
 	uint64_t rng = random_begin();
