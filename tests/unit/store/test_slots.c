@@ -16,7 +16,7 @@
 
 #include "unit/base/random.h"
 
-enum { NR_BLOCKS = 1000, COMPAT_RO = 60, INCOMPAT = 64 };
+enum { NR_BLOCKS = 260, COMPAT_RO = 60, INCOMPAT = 64 };
 
 static struct store_world world, *const w = &world;
 static struct store_model before; /* the commit before the last */

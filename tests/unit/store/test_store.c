@@ -260,6 +260,28 @@ static void TM_07_a_commit_without_changes_writes_nothing(void **state)
 	store_world_check(w->store, &w->committed);
 }
 
+/* What recording needs is kept back after such a commit as it was before it. */
+static void TM_07_after_a_commit_without_changes_space_is_kept_back(void **state)
+{
+	struct thinp_buffer *buffer;
+	thinp_block_t taken;
+	void *data;
+	int r = 0;
+
+	(void)state;
+	assert_int_equal(thinp_store_begin(w->store), 0);
+	assert_int_equal(thinp_store_commit(w->store), 0);
+	assert_int_equal(thinp_store_begin(w->store), 0);
+	while (!r) {
+		r = thinp_tm_new_block(thinp_store_tm(w->store), thinp_block_type_node(), THINP_CAUSE_USER, &taken,
+				       &buffer, &data);
+		if (!r)
+			thinp_tm_unlock(thinp_store_tm(w->store), buffer);
+	}
+	assert_int_equal(r, THINP_ENOSPC);
+	assert_int_equal(thinp_store_commit(w->store), 0);
+}
+
 static void the_users_bytes_alone_are_a_change(void **state)
 {
 	(void)state;
@@ -612,6 +634,7 @@ int main(void)
 		TEST(calls_are_refused_in_the_wrong_state),
 		TEST(TM_04_without_a_transaction_nothing_can_be_changed),
 		TEST(TM_07_a_commit_without_changes_writes_nothing),
+		TEST(TM_07_after_a_commit_without_changes_space_is_kept_back),
 		TEST(the_users_bytes_alone_are_a_change),
 		TEST(TM_11_an_abort_brings_everything_back),
 		TEST(closing_forgets_an_open_transaction),
