@@ -39,6 +39,7 @@ struct thinp_view;  /* opaque: defined in src/store */
 #define THINP_STORE_OVERWRITE    4u  /**< flag: whatever is there becomes an empty store */
 #define THINP_STORE_HUGE_PAGES   8u  /**< flag: as #THINP_BM_HUGE_PAGES */
 #define THINP_STORE_QUEUE_ALWAYS 16u /**< flag: every operation on counts waits in the queue, for study */
+#define THINP_STORE_LIVE         32u /**< flag: other threads will look at the open transaction */
 
 /** How to open a store. */
 struct thinp_store_opts {
@@ -240,6 +241,50 @@ THINP_API int thinp_store_grow(struct thinp_store *store, uint64_t nr_blocks);
  *  @param[in,out] info  `size` set by the caller; at most that many bytes are filled in
  */
 THINP_API void thinp_store_get_info(struct thinp_store *store, struct thinp_store_info *info);
+
+/** Begin to look at the open transaction, or, when none is open, at the last commit, from any thread but one that changes
+ *  the store at the moment. The store must have been opened with #THINP_STORE_LIVE.
+ *
+ *  Nothing changes until thinp_store_live_end(): any number of threads may look at once, and changes wait for them. That is
+ *  every call that changes something through the transaction manager, with begin, commit and abort, but not with what the
+ *  pre-commit hook does. They come by turns: a change waits for those who were there before it, and who comes later waits for
+ *  that change. So neither side keeps the other out; but who need not see the open transaction better takes a view.
+ *
+ *  A thread ends one look before it begins another or changes anything. What the reader gave is valid until the end;
+ *  thinp_store_get_root() and thinp_store_get_user() may be called meanwhile.
+ *
+ *  @param store        the store
+ *  @param[out] reader  what the trees and arrays are read through; the store owns it
+ *  @retval 0                 done
+ *  @retval THINP_EINVAL      the store was opened without the flag
+ *  @retval THINP_EMUSTABORT  a change failed half way: there may be nothing whole to look at before the abort
+ *  @retval THINP_EUNKNOWN    an earlier commit ended so; views go on
+ *  @retval THINP_ESTALE      somebody else has written to the device: as above
+ *  @retval THINP_EIO         an earlier abort failed: as above
+ */
+THINP_API int thinp_store_live_begin(struct thinp_store *store, struct thinp_reader **reader);
+
+/** End what thinp_store_live_begin() began.
+ *
+ *  @param store  the store
+ */
+THINP_API void thinp_store_live_end(struct thinp_store *store);
+
+/** Begin changes that those who look with thinp_store_live_begin() see together. A change of a tree and the
+ *  thinp_store_set_root() that follows belong together: in between, the root that the store has may be no tree any more.
+ *
+ *  May be called again before thinp_store_change_end(), which must be called as often. Without #THINP_STORE_LIVE it costs and
+ *  does nothing.
+ *
+ *  @param store  the store; on the thread that changes it
+ */
+THINP_API void thinp_store_change_begin(struct thinp_store *store);
+
+/** End what thinp_store_change_begin() began.
+ *
+ *  @param store  the store
+ */
+THINP_API void thinp_store_change_end(struct thinp_store *store);
 
 /** Open a view of the last commit. From any thread, also while a transaction is open. As long as the view is, what it
  *  shows stays as it is, and costs the space that later commits would otherwise use again.

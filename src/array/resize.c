@@ -7,6 +7,8 @@
  */
 #include "array/change.h"
 
+#include "transaction/manager.h"
+
 #include "base/bytes.h"
 
 #include <inttypes.h>
@@ -197,8 +199,8 @@ static int resize(struct tp_array_change *change, thinp_block_t *root, uint64_t 
 					 : shorter(change, root, nr_values, new_nr_values);
 }
 
-int thinp_array_resize(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t root, uint64_t nr_values,
-		       uint64_t new_nr_values, const void *default_le, thinp_block_t *new_root)
+static int resize_array(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t root,
+			uint64_t nr_values, uint64_t new_nr_values, const void *default_le, thinp_block_t *new_root)
 {
 	struct source source = {.default_le = default_le};
 	struct tp_array_change change;
@@ -212,8 +214,19 @@ int thinp_array_resize(struct thinp_tm *tm, const struct thinp_array_type *type,
 	return 0;
 }
 
-int thinp_array_new(struct thinp_tm *tm, const struct thinp_array_type *type, uint64_t nr_values,
-		    thinp_array_fill_fn fn, void *ctx, thinp_block_t *new_root)
+int thinp_array_resize(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t root, uint64_t nr_values,
+		       uint64_t new_nr_values, const void *default_le, thinp_block_t *new_root)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = resize_array(tm, type, root, nr_values, new_nr_values, default_le, new_root);
+	tp_tm_leave(tm);
+	return r;
+}
+
+static int make_array(struct thinp_tm *tm, const struct thinp_array_type *type, uint64_t nr_values,
+		      thinp_array_fill_fn fn, void *ctx, thinp_block_t *new_root)
 {
 	struct source source = {.fn = fn, .ctx = ctx};
 	struct tp_array_change change;
@@ -231,4 +244,15 @@ int thinp_array_new(struct thinp_tm *tm, const struct thinp_array_type *type, ui
 		return tp_array_end(&change, r);
 	*new_root = root;
 	return 0;
+}
+
+int thinp_array_new(struct thinp_tm *tm, const struct thinp_array_type *type, uint64_t nr_values,
+		    thinp_array_fill_fn fn, void *ctx, thinp_block_t *new_root)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = make_array(tm, type, nr_values, fn, ctx, new_root);
+	tp_tm_leave(tm);
+	return r;
 }

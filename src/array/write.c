@@ -4,6 +4,8 @@
  */
 #include "array/change.h"
 
+#include "transaction/manager.h"
+
 #include <string.h>
 
 int thinp_array_create(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t *root)
@@ -36,8 +38,8 @@ static int set(struct tp_array_change *change, thinp_block_t *root, uint64_t ind
 	return tp_array_block_end(change, root, &block, r);
 }
 
-int thinp_array_set(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t root, uint64_t index,
-		    const void *value_le, thinp_block_t *new_root)
+static int set_value(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t root, uint64_t index,
+		     const void *value_le, thinp_block_t *new_root)
 {
 	struct tp_array_change change;
 	uint32_t nr_values = 0;
@@ -57,6 +59,17 @@ int thinp_array_set(struct thinp_tm *tm, const struct thinp_array_type *type, th
 		return tp_array_end(&change, r);
 	*new_root = root;
 	return 0;
+}
+
+int thinp_array_set(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t root, uint64_t index,
+		    const void *value_le, thinp_block_t *new_root)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = set_value(tm, type, root, index, value_le, new_root);
+	tp_tm_leave(tm);
+	return r;
 }
 
 int thinp_array_del(struct thinp_tm *tm, const struct thinp_array_type *type, thinp_block_t root)

@@ -4,6 +4,8 @@
  */
 #include "btree/drop.h"
 
+#include "transaction/manager.h"
+
 static uint64_t times(uint64_t a, uint64_t b)
 {
 	uint64_t product;
@@ -80,7 +82,7 @@ static int reserve(struct thinp_tm *tm, const struct thinp_btree_type *type, thi
 	return thinp_tm_reserve(tm, nr_blocks, THINP_RESERVE_RELEASE);
 }
 
-int thinp_btree_del(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root)
+static int drop(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root)
 {
 	const struct tp_btree_child at = {.parent = THINP_NO_BLOCK, .block = root};
 	struct thinp_btree_type type;
@@ -98,4 +100,14 @@ int thinp_btree_del(struct thinp_tm *tm, const struct thinp_btree_type *user_typ
 	if (!r)
 		r = tp_drop_finish(&drop);
 	return r && drop.has_begun ? thinp_tm_poison(tm, r) : r;
+}
+
+int thinp_btree_del(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = drop(tm, user_type, root);
+	tp_tm_leave(tm);
+	return r;
 }

@@ -13,7 +13,7 @@
 
 #include "transaction/manager.h"
 
-int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t *root)
+static int create(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t *root)
 {
 	struct thinp_btree_type type;
 	struct tp_btree_frame frame;
@@ -28,6 +28,16 @@ int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_type *user_
 	*root = frame.block;
 	tp_btree_end(tm, &frame);
 	return 0;
+}
+
+int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t *root)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = create(tm, user_type, root);
+	tp_tm_leave(tm);
+	return r;
 }
 
 uint64_t tp_cost_of_values(const struct thinp_btree_type *type, size_t nr_values)
@@ -194,8 +204,8 @@ static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_b
 	return r;
 }
 
-int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
-		       const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted)
+static int insert_entry(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+			const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted)
 {
 	struct thinp_btree_type room;
 	struct tp_insertion ins = {.tm = tm, .keys = keys, .value_le = value_le};
@@ -212,5 +222,16 @@ int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *user_
 		r = look_and_insert(&ins, root, new_root);
 	if (!r && inserted)
 		*inserted = ins.is_new;
+	return r;
+}
+
+int thinp_btree_insert(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+		       const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = insert_entry(tm, user_type, root, keys, value_le, new_root, inserted);
+	tp_tm_leave(tm);
 	return r;
 }

@@ -11,6 +11,8 @@
 #include "btree/plan.h"
 #include "btree/splice.h"
 
+#include "transaction/manager.h"
+
 /* Old entries of a leaf and entries of a batch on their way into leaves. */
 struct merge {
 	const struct tp_batch *batch;
@@ -253,9 +255,9 @@ static int plan_and_reserve(struct thinp_tm *tm, const struct tp_batch *batch, t
 	return r ? r : thinp_tm_reserve(tm, nr_blocks + tp_cost_of_values(batch->type, nr_values), 0);
 }
 
-int thinp_btree_insert_many(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
-			    const uint64_t *keys, const void *values_le, size_t nr_keys, thinp_block_t *new_root,
-			    uint64_t *nr_inserted)
+static int insert_batch(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+			const uint64_t *keys, const void *values_le, size_t nr_keys, thinp_block_t *new_root,
+			uint64_t *nr_inserted)
 {
 	struct thinp_btree_type type;
 	const struct tp_batch batch = {.type = &type, .keys = keys, .values_le = values_le, .nr = nr_keys};
@@ -276,4 +278,16 @@ int thinp_btree_insert_many(struct thinp_tm *tm, const struct thinp_btree_type *
 	if (nr_inserted)
 		*nr_inserted = nr_new;
 	return 0;
+}
+
+int thinp_btree_insert_many(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+			    const uint64_t *keys, const void *values_le, size_t nr_keys, thinp_block_t *new_root,
+			    uint64_t *nr_inserted)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = insert_batch(tm, user_type, root, keys, values_le, nr_keys, new_root, nr_inserted);
+	tp_tm_leave(tm);
+	return r;
 }

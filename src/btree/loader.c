@@ -248,8 +248,8 @@ static int check_open(const struct thinp_btree_loader *loader)
 	return r;
 }
 
-int thinp_btree_loader_add(struct thinp_btree_loader *loader, const uint64_t *keys, const void *values_le,
-			   size_t nr_entries)
+static int add_entries(struct thinp_btree_loader *loader, const uint64_t *keys, const void *values_le,
+		       size_t nr_entries)
 {
 	int r = check_open(loader);
 
@@ -264,6 +264,17 @@ int thinp_btree_loader_add(struct thinp_btree_loader *loader, const uint64_t *ke
 	loader->last = keys[nr_entries - 1];
 	r = add_all(loader, keys, values_le, nr_entries);
 	return r ? thinp_tm_poison(loader->tm, r) : 0;
+}
+
+int thinp_btree_loader_add(struct thinp_btree_loader *loader, const uint64_t *keys, const void *values_le,
+			   size_t nr_entries)
+{
+	int r;
+
+	tp_tm_enter(loader->tm);
+	r = add_entries(loader, keys, values_le, nr_entries);
+	tp_tm_leave(loader->tm);
+	return r;
 }
 
 /* --- the end --------------------------------------------------------------------------------------------------------- */
@@ -312,7 +323,7 @@ static int finish_rows(struct thinp_btree_loader *loader, struct entry *root)
 	return write_node(loader, filling(loader->rows[height]), root);
 }
 
-int thinp_btree_loader_finish(struct thinp_btree_loader *loader, thinp_block_t *root)
+static int finish(struct thinp_btree_loader *loader, thinp_block_t *root)
 {
 	struct entry entry;
 	int r = check_open(loader);
@@ -327,6 +338,16 @@ int thinp_btree_loader_finish(struct thinp_btree_loader *loader, thinp_block_t *
 	loader->is_finished = true;
 	*root = entry.block;
 	return 0;
+}
+
+int thinp_btree_loader_finish(struct thinp_btree_loader *loader, thinp_block_t *root)
+{
+	int r;
+
+	tp_tm_enter(loader->tm);
+	r = finish(loader, root);
+	tp_tm_leave(loader->tm);
+	return r;
 }
 
 /* --- giving up ------------------------------------------------------------------------------------------------------- */
@@ -377,8 +398,10 @@ void thinp_btree_loader_destroy(struct thinp_btree_loader *loader)
 
 	if (!loader)
 		return;
+	tp_tm_enter(loader->tm);
 	if (is_anything_left(loader))
 		drop_tree(loader);
+	tp_tm_leave(loader->tm);
 	allocator = allocator_of(loader);
 	for (uint32_t i = 0; i < loader->nr_rows; i++)
 		tp_free(allocator, loader->rows[i], sizeof(*loader->rows[i]));

@@ -254,8 +254,8 @@ static int remove_on_the_way(struct thinp_tm *tm, const struct thinp_btree_type 
 	return 0;
 }
 
-int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
-		       const uint64_t *keys, thinp_block_t *new_root)
+static int remove_entry(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+			const uint64_t *keys, thinp_block_t *new_root)
 {
 	struct thinp_btree_type type;
 	struct survey survey = {.tm = tm, .type = &type, .keys = keys, .is_in_place = true};
@@ -274,5 +274,16 @@ int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *user_
 	r = remove_in_place(&survey);
 	if (!r)
 		*new_root = root;
+	return r;
+}
+
+int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+		       const uint64_t *keys, thinp_block_t *new_root)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = remove_entry(tm, user_type, root, keys, new_root);
+	tp_tm_leave(tm);
 	return r;
 }

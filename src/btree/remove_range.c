@@ -20,6 +20,8 @@
 #include "btree/drop.h"
 #include "btree/redistribute.h"
 
+#include "transaction/manager.h"
+
 /* For the second part: how often nodes are evened out, for each node on the way from root to leaf; and leaves. In a tree
  * whose nodes have a third of their entries or more, each way has one node too empty at each depth, and the node above it
  * one more because of that. In others they may stay as they are. */
@@ -461,9 +463,9 @@ static int take_keys(struct range *range, const uint64_t *first_keys, const uint
 	return 0;
 }
 
-int thinp_btree_remove_range(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
-			     const uint64_t *first_keys, const uint64_t *last_keys, uint32_t max_leaves,
-			     thinp_block_t *new_root, uint64_t *nr_removed, bool *is_complete)
+static int remove_keys(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+		       const uint64_t *first_keys, const uint64_t *last_keys, uint32_t max_leaves,
+		       thinp_block_t *new_root, uint64_t *nr_removed, bool *is_complete)
 {
 	struct thinp_btree_type type;
 	struct range range;
@@ -493,4 +495,16 @@ int thinp_btree_remove_range(struct thinp_tm *tm, const struct thinp_btree_type 
 	if (is_complete)
 		*is_complete = !found || range.last == last_keys[type.nr_levels - 1];
 	return 0;
+}
+
+int thinp_btree_remove_range(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+			     const uint64_t *first_keys, const uint64_t *last_keys, uint32_t max_leaves,
+			     thinp_block_t *new_root, uint64_t *nr_removed, bool *is_complete)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = remove_keys(tm, user_type, root, first_keys, last_keys, max_leaves, new_root, nr_removed, is_complete);
+	tp_tm_leave(tm);
+	return r;
 }

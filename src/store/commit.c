@@ -53,9 +53,11 @@ int thinp_store_begin(struct thinp_store *store)
 		return tp_fail(THINP_EROFS, THINP_NO_BLOCK, "the store was opened read-only");
 	tp_store_release(store); /* views may have been closed since */
 	tp_store_note_held(store);
+	tp_tm_enter(store->tm);
 	thinp_tm_begin(store->tm);
 	store->generation = thinp_tm_generation(store->tm);
 	store->state = TP_STORE_OPEN;
+	tp_tm_leave(store->tm);
 	return 0;
 }
 
@@ -219,7 +221,9 @@ int thinp_store_commit(struct thinp_store *store)
 	if (!commit)
 		return thinp_tm_poison(store->tm, THINP_ENOMEM);
 	commit->maps.commit = store->last ? store->last->maps.commit + 1 : 1;
+	tp_tm_enter(store->tm);
 	r = commit_as(store, commit, &is_needed);
+	tp_tm_leave(store->tm);
 	if (r || !is_needed)
 		tp_free(&store->allocator, commit, sizeof(*commit));
 	return r;
@@ -233,7 +237,9 @@ int thinp_store_abort(struct thinp_store *store)
 
 	if (store->state != TP_STORE_OPEN)
 		return 0;
+	tp_tm_enter(store->tm);
 	r = go_back(store);
 	tp_store_end_transaction(store, r ? TP_STORE_FAILED : store->is_lost ? TP_STORE_LOST : TP_STORE_IDLE);
+	tp_tm_leave(store->tm);
 	return r;
 }

@@ -13,18 +13,18 @@
 
 #define KNOWN_FLAGS                                                                                                    \
 	(THINP_STORE_READ_ONLY | THINP_STORE_CREATE | THINP_STORE_OVERWRITE | THINP_STORE_HUGE_PAGES |                 \
-	 THINP_STORE_QUEUE_ALWAYS)
+	 THINP_STORE_QUEUE_ALWAYS | THINP_STORE_LIVE)
 
 static int take_opts(const struct thinp_store_opts *user_opts, struct thinp_store_opts *opts,
 		     struct thinp_allocator *allocator)
 {
-	const uint32_t making = THINP_STORE_CREATE | THINP_STORE_OVERWRITE;
+	const uint32_t writing = THINP_STORE_CREATE | THINP_STORE_OVERWRITE | THINP_STORE_LIVE;
 	int r = tp_opts_take(opts, sizeof(*opts), user_opts);
 
 	if (!r && opts->flags & ~KNOWN_FLAGS)
 		r = tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "unknown flags %#x for a store", opts->flags);
-	if (!r && opts->flags & THINP_STORE_READ_ONLY && opts->flags & making)
-		r = tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "a store cannot be made read-only");
+	if (!r && opts->flags & THINP_STORE_READ_ONLY && opts->flags & writing)
+		r = tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "a store cannot be made read-only, nor looked at live");
 	return r ? r : tp_allocator_take(allocator, opts->allocator);
 }
 
@@ -70,9 +70,13 @@ static struct tp_sm_opts map_opts(const struct thinp_store *store)
 static int open_tm(struct thinp_store *store)
 {
 	struct thinp_alloc alloc = {.size = sizeof(alloc)};
+	int r;
 
 	thinp_sm_get_alloc(store->metadata, &alloc);
-	return thinp_tm_create(store->bm, &alloc, &store->tm);
+	r = thinp_tm_create(store->bm, &alloc, &store->tm);
+	if (!r && store->opts.flags & THINP_STORE_LIVE)
+		store->tm->gate = &store->live.gate;
+	return r;
 }
 
 static int open_data_map(struct thinp_store *store, uint32_t index, const struct tp_sm_root *root)
@@ -274,6 +278,7 @@ int tp_store_open(struct thinp_io *io, const struct thinp_store_opts *user_opts,
 	store->format_ctx = format_ctx ? format_ctx : &store->own;
 	store->io = io;
 	pthread_mutex_init(&store->lock, NULL);
+	tp_live_init(&store->live);
 	r = open_cache(store);
 	if (!r)
 		r = open_or_make(store);
@@ -304,6 +309,7 @@ void thinp_store_close(struct thinp_store *store)
 	thinp_reader_destroy(store->reader);
 	thinp_bm_destroy(store->bm);
 	tp_free(&allocator, store->slots, slots_bytes(store));
+	tp_live_destroy(&store->live);
 	pthread_mutex_destroy(&store->lock);
 	tp_free(&allocator, store, sizeof(*store));
 }
@@ -353,8 +359,10 @@ int thinp_store_grow(struct thinp_store *store, uint64_t nr_blocks)
 	r = grow_device(store, nr_blocks);
 	if (r)
 		return r;
+	tp_tm_enter(store->tm);
 	tp_reader_follow_device(store->reader);
 	tp_reader_follow_device(thinp_tm_reader(store->tm));
+	tp_tm_leave(store->tm);
 	return thinp_sm_extend(store->metadata, nr_blocks);
 }
 

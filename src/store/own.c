@@ -111,7 +111,9 @@ int thinp_store_set_root(struct thinp_store *store, uint32_t index, thinp_block_
 	thinp_sm_get_info(store->metadata, &info);
 	if (root && (root < TP_STORE_NR_SLOTS || root >= info.nr_blocks))
 		return tp_fail(THINP_EINVAL, root, "a root cannot be there");
+	tp_tm_enter(store->tm);
 	store->own.roots[index] = root;
+	tp_tm_leave(store->tm);
 	return 0;
 }
 
@@ -124,9 +126,12 @@ int thinp_store_set_user(struct thinp_store *store, const void *bytes)
 {
 	int r = check_open(store);
 
-	if (!r)
-		memcpy(store->own.user, bytes, THINP_STORE_USER_SIZE);
-	return r;
+	if (r)
+		return r;
+	tp_tm_enter(store->tm);
+	memcpy(store->own.user, bytes, THINP_STORE_USER_SIZE);
+	tp_tm_leave(store->tm);
+	return 0;
 }
 
 /* The record of a commit has passed its check. */

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "format/store.h"
 #include "space_map/map.h"
+#include "store/live.h"
 
 #include <thinp/store.h>
 
@@ -73,6 +74,7 @@ struct thinp_store {
 	struct thinp_sm *maps[THINP_STORE_NR_MAPS]; /* NULL: none */
 	struct thinp_tm *tm;
 	enum tp_store_state state;
+	struct tp_live live;
 	uint64_t generation; /* of the tm when the transaction began */
 	bool fell_back;
 	bool is_lost;      /* found while changes were written: the abort will say so */

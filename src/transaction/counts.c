@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-int thinp_tm_inc(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
+static int inc(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
 {
 	int r = tp_tm_begin_change(tm);
 
@@ -22,6 +22,16 @@ int thinp_tm_inc(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, u
 	tp_marks_remove(&tm->marks, first, nr_blocks, NULL, NULL);
 	tm->generation++;
 	return 0;
+}
+
+int thinp_tm_inc(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = inc(tm, first, nr_blocks, cause);
+	tp_tm_leave(tm);
+	return r;
 }
 
 /* Who counted past us has a right to the block; then it only is not ours to change. */
@@ -38,7 +48,7 @@ static void forget_unused(void *ctx, thinp_block_t block)
 		thinp_bm_forget(tm->bm, block);
 }
 
-int thinp_tm_dec(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
+static int dec(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
 {
 	int r = tp_tm_begin_change(tm);
 
@@ -49,6 +59,16 @@ int thinp_tm_dec(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, u
 	tp_marks_remove(&tm->marks, first, nr_blocks, forget_unused, tm);
 	tm->generation++;
 	return 0;
+}
+
+int thinp_tm_dec(struct thinp_tm *tm, thinp_block_t first, uint64_t nr_blocks, uint32_t cause)
+{
+	int r;
+
+	tp_tm_enter(tm);
+	r = dec(tm, first, nr_blocks, cause);
+	tp_tm_leave(tm);
+	return r;
 }
 
 int thinp_tm_count(struct thinp_tm *tm, thinp_block_t block, uint32_t *count)

@@ -60,8 +60,10 @@ int thinp_tm_status(const struct thinp_tm *tm)
 
 int thinp_tm_poison(struct thinp_tm *tm, int code)
 {
+	tp_tm_enter(tm);
 	if (!tm->poison)
 		tm->poison = code;
+	tp_tm_leave(tm);
 	return code;
 }
 
@@ -82,16 +84,18 @@ uint64_t thinp_tm_generation(const struct thinp_tm *tm)
 
 int thinp_tm_reserve(struct thinp_tm *tm, uint64_t nr_blocks, uint32_t flags)
 {
-	int r = tp_tm_begin_change(tm);
+	int r = tp_tm_begin_change(tm); /* which alone may change anything: the mark, through the gate */
 
 	return r ? r : tm->alloc.reserve(tm->alloc.ctx, nr_blocks, flags);
 }
 
 void thinp_tm_begin(struct thinp_tm *tm)
 {
+	tp_tm_enter(tm);
 	tp_marks_clear(&tm->marks);
 	tp_reader_follow_device(tm->reader);
 	tm->poison = 0;
 	tm->generation++;
 	tm->number++;
+	tp_tm_leave(tm);
 }

@@ -12,8 +12,17 @@
 
 #define TP_TM_MEMO_SIZE 128u
 
+/* Keeps those who look at the open transaction away while it changes. */
+struct tp_tm_gate {
+	void (*close)(void *ctx);
+	void (*open)(void *ctx);
+	void *ctx;
+};
+
 struct thinp_tm {
 	struct thinp_bm *bm;
+	const struct tp_tm_gate *gate; /* NULL: nobody else looks */
+	uint64_t depth;                /* of changes within changes, with a gate */
 	struct thinp_reader *reader;
 	struct thinp_alloc alloc;
 	struct tp_marks marks; /* the blocks of this transaction that nobody shares */
@@ -44,6 +53,20 @@ static inline struct thinp_buffer *tp_tm_writable(struct thinp_tm *tm, thinp_blo
 static inline void *tp_tm_memo(struct thinp_tm *tm)
 {
 	return tm->memo;
+}
+
+/* Every change is made between these two, in which others may be. What new_block() or shadow_block() locked is one change
+ * until it is unlocked. */
+static inline void tp_tm_enter(struct thinp_tm *tm)
+{
+	if (tm->gate && !tm->depth++)
+		tm->gate->close(tm->gate->ctx);
+}
+
+static inline void tp_tm_leave(struct thinp_tm *tm)
+{
+	if (tm->gate && !--tm->depth)
+		tm->gate->open(tm->gate->ctx);
 }
 
 /* May anything be changed? What stands in the way for ever marks the transaction. */

@@ -70,10 +70,14 @@ int thinp_tm_new_block(struct thinp_tm *tm, const struct thinp_block_type *type,
 		       struct thinp_buffer **buffer, void **data)
 {
 	struct target target;
-	int r = make_new(tm, type, cause, &target);
+	int r;
 
-	if (r)
+	tp_tm_enter(tm); /* until it is unlocked */
+	r = make_new(tm, type, cause, &target);
+	if (r) {
+		tp_tm_leave(tm);
 		return r;
+	}
 	tp_marks_add(&tm->marks, target.block, target.buffer);
 	tm->generation++;
 	*block = target.block;
@@ -179,11 +183,14 @@ int thinp_tm_shadow_block(struct thinp_tm *tm, thinp_block_t block, const struct
 	struct target target;
 	bool is_shared = false;
 
+	tp_tm_enter(tm); /* until it is unlocked */
 	if (!shadow_fast(tm, block, type, &target)) {
 		int r = shadow_slowly(tm, block, type, cause, &target, &is_shared);
 
-		if (r)
+		if (r) {
+			tp_tm_leave(tm);
 			return r;
+		}
 	}
 	tm->generation++;
 	*new_block = target.block;
@@ -196,4 +203,6 @@ int thinp_tm_shadow_block(struct thinp_tm *tm, thinp_block_t block, const struct
 void thinp_tm_unlock(struct thinp_tm *tm, struct thinp_buffer *buffer)
 {
 	thinp_bm_unlock(tm->bm, buffer);
+	if (buffer)
+		tp_tm_leave(tm);
 }
