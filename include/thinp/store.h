@@ -87,6 +87,39 @@ struct thinp_view_info {
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_view_info) == 40, "published layout, version 1");
 
+/** What a root is. */
+enum thinp_root_kind {
+	THINP_ROOT_TREE = 1,  /**< a tree of thinp/btree.h */
+	THINP_ROOT_ARRAY = 2, /**< an array or a bitset of thinp/array.h */
+};
+
+/** What a root is, for thinp_view_copy(). */
+struct thinp_copy_root {
+	uint32_t index;      /**< which one, less than #THINP_STORE_NR_ROOTS */
+	uint32_t kind;       /**< one of ::thinp_root_kind */
+	uint32_t nr_levels;  /**< of a tree, as in struct thinp_btree_type; of an array 0 */
+	uint32_t value_size; /**< of a tree, as in struct thinp_btree_type; of an array 0 */
+};
+static_assert(sizeof(struct thinp_copy_root) == 16, "published layout, version 1");
+
+/** How to copy a view. */
+struct thinp_copy_opts {
+	size_t size;                         /**< sizeof(struct thinp_copy_opts), set by the caller */
+	const struct thinp_copy_root *roots; /**< each root that is not 0, once */
+	uint32_t nr_roots;                   /**< how many are described */
+	uint32_t flags;                      /**< THINP_STORE_OVERWRITE, THINP_STORE_HUGE_PAGES */
+	uint32_t cache_blocks;               /**< for the new store, as in struct thinp_store_opts */
+	uint32_t reserved;                   /**< 0 */
+	/** Called now and then. NULL: none. It may use the library, but not the device of the copy.
+	 *  @param ctx        progress_ctx
+	 *  @param nr_copied  so many blocks are done
+	 *  @param nr_blocks  so many there are at most
+	 *  @return 0 to go on; anything else ends the copy, which returns it */
+	int (*progress)(void *ctx, uint64_t nr_copied, uint64_t nr_blocks);
+	void *progress_ctx; /**< handed to progress() */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_copy_opts) == 48, "published layout, version 1");
+
 /** Open a store, or make one.
  *
  *  @param io          the device; must outlive the store. One store per device
@@ -342,6 +375,31 @@ THINP_API void thinp_view_get_user(const struct thinp_view *view, void *bytes);
  *  @retval THINP_ENOMEM    no memory
  */
 THINP_API int thinp_view_count(struct thinp_view *view, uint32_t index, uint64_t block, uint32_t *count);
+
+/** Copy what a view shows to another device, as a store of its own, while the one it is from goes on. It has the same roots,
+ *  user's bytes and data maps, a name and commits of its own; blocks that nothing in the view needs are left behind, and the
+ *  others lie side by side. What several trees share they share in the copy, too.
+ *
+ *  The blocks of trees and arrays move, so values of the user's own that are addresses of the store's blocks lose their meaning.
+ *  Memory: 4 bytes for each block of the store, besides the cache of the new one.
+ *
+ *  @param view  the view
+ *  @param io    the device; nobody else uses it during the call, and no store on it is left open
+ *  @param opts  what the roots are; NULL when there are none
+ *  @retval 0               done, and durable
+ *  @retval THINP_EINVAL    a root is not described, or wrongly, or the device holds something and the options do not
+ *                          say that it may be overwritten; nothing was changed.
+ *  @retval THINP_ENOTSUP   the store has no format of ours, or the options ask for something unknown; nothing was changed
+ *  @retval THINP_ENOSPC    the device is too small
+ *  @retval THINP_ECORRUPT  a block failed its check, or is not what its root is described to be
+ *  @retval THINP_ESTALE    the view had to give way
+ *  @retval THINP_EUNKNOWN  the last step failed: what is on the device is the copy, or an empty store
+ *  @retval THINP_EIO       a device failed
+ *  @retval THINP_ENOMEM    no memory
+ *  @return or what progress() returned, or another code of thinp_store_open() or thinp_store_commit(). After a failure the
+ *          device holds no store, if it can still be written; after a crash, an empty one may be left
+ */
+THINP_API int thinp_view_copy(struct thinp_view *view, struct thinp_io *io, const struct thinp_copy_opts *opts);
 
 /** Copy out what a view shows and costs. From any thread.
  *
