@@ -46,6 +46,7 @@ endif()
 
 if(THINP_BUILD_BENCH)
   pkg_check_modules(THINP_BENCHMARK REQUIRED QUIET IMPORTED_TARGET benchmark)
+  pkg_check_modules(THINP_LMDB QUIET IMPORTED_TARGET lmdb) # only to compare with
 endif()
 
 if(THINP_BUILD_TESTS)

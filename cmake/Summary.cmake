@@ -38,6 +38,9 @@ thinp_say("the command thinp    " THINP_BUILD_TOOLS "with jansson ${THINP_JANSSO
 thinp_say("tests                " THINP_BUILD_TESTS "with ctest in this folder" "switched off (THINP_BUILD_TESTS)")
 thinp_say("benchmarks           " THINP_BUILD_BENCH "with Google Benchmark ${THINP_BENCHMARK_VERSION}"
   "switched off (THINP_BUILD_BENCH)")
+if(THINP_BUILD_BENCH)
+  thinp_say("  beside LMDB        " THINP_LMDB_FOUND "version ${THINP_LMDB_VERSION}" "lmdb was not found by pkg-config")
+endif()
 thinp_say("CRC-32C by ISA-L     " THINP_WITH_ISAL "version ${THINP_ISAL_VERSION}"
   "${why_isal}; the processor's instruction or a table is used")
 thinp_say("devices by io_uring  " THINP_WITH_URING "with liburing ${THINP_URING_VERSION}"
