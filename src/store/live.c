@@ -96,11 +96,12 @@ static int check_state(const struct thinp_store *store)
 		return tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "somebody else has written to the device");
 	case TP_STORE_FAILED:
 		return tp_fail(THINP_EIO, THINP_NO_BLOCK, "an abort could not read the last commit");
-	case TP_STORE_IDLE:
 	case TP_STORE_OPEN:
+		return thinp_tm_status(store->tm);
+	case TP_STORE_IDLE:
 		break;
 	}
-	return thinp_tm_status(store->tm);
+	return 0;
 }
 
 int thinp_store_live_begin(struct thinp_store *store, struct thinp_reader **reader)
