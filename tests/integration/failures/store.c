@@ -172,6 +172,75 @@ static int look(struct world *w)
 	return r;
 }
 
+/* Onto another device, which does not fail here. */
+static int copy(struct world *w)
+{
+	const struct thinp_copy_root root = {
+		.index = 0, .kind = THINP_ROOT_TREE, .nr_levels = tree.nr_levels, .value_size = tree.value_size};
+	const struct thinp_copy_opts opts = {
+		.size = sizeof(opts), .roots = &root, .nr_roots = 1, .cache_blocks = SMALL_CACHE};
+	const struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .nr_blocks = WORLD_BLOCKS};
+	struct thinp_view *view = NULL;
+	struct thinp_io *to;
+	int r = thinp_view_open(w->own, &view);
+
+	assert_int_equal(thinp_io_open_memory(&io_opts, &to), 0);
+	if (!r)
+		r = thinp_view_copy(view, to, &opts);
+	thinp_view_close(view);
+	thinp_io_close(to);
+	return r;
+}
+
+static void setup_live(struct world *w)
+{
+	struct thinp_store *store;
+
+	setup_closed(w);
+	assert_int_equal(open_store(w, THINP_STORE_LIVE, &store), 0);
+	w->own = store;
+}
+
+static int count_live(struct world *w, uint64_t *nr)
+{
+	struct thinp_reader *reader;
+	thinp_block_t root;
+	int r = thinp_store_live_begin(w->own, &reader);
+
+	if (r)
+		return r;
+	r = thinp_store_get_root(w->own, 0, &root);
+	if (!r)
+		r = thinp_btree_walk(reader, &tree, root, count_span, nr);
+	thinp_store_live_end(w->own);
+	return r;
+}
+
+/* Looks before and after something is changed, which is taken back. */
+static int look_live(struct world *w)
+{
+	uint64_t before = 0;
+	uint64_t after = 0;
+	int r = thinp_store_abort(w->own);
+
+	if (!r)
+		r = count_live(w, &before);
+	if (!r)
+		r = thinp_store_begin(w->own);
+	if (!r) {
+		thinp_store_change_begin(w->own);
+		r = insert_some(w->own);
+		thinp_store_change_end(w->own);
+	}
+	if (!r)
+		r = count_live(w, &after);
+	if (!r) {
+		assert_int_equal(before, NR_KEYS);
+		assert_int_equal(after, NR_KEYS);
+	}
+	return r ? r : thinp_store_abort(w->own);
+}
+
 /* the block cache's room for writing */
 #define LARGE ((SMALL_CACHE + 1) * (size_t)THINP_BLOCK_SIZE)
 
@@ -182,6 +251,13 @@ static const struct scenario changing = {
 	.name = "changing a store", .setup = setup_reopened, .attempt = change, .close = close_store, .large = LARGE};
 static const struct scenario viewing = {
 	.name = "viewing a store", .setup = setup_reopened, .attempt = look, .close = close_store, .large = LARGE};
+static const struct scenario copying = {
+	.name = "copying a view", .setup = setup_reopened, .attempt = copy, .close = close_store, .large = LARGE};
+static const struct scenario living = {.name = "looking at an open transaction",
+				       .setup = setup_live,
+				       .attempt = look_live,
+				       .close = close_store,
+				       .large = LARGE};
 
 const struct covered failures_of_store[] = {
 	{"thinp_store_open", &making},       {"thinp_store_close", &opening},
@@ -190,5 +266,6 @@ const struct covered failures_of_store[] = {
 	{"thinp_store_set_root", &changing}, {"thinp_store_set_user", &changing},
 	{"thinp_store_add_map", &changing},  {"thinp_store_grow", &changing},
 	{"thinp_view_open", &viewing},       {"thinp_view_get_root", &viewing},
-	{"thinp_view_count", &viewing},      {NULL, NULL},
+	{"thinp_view_count", &viewing},      {"thinp_view_copy", &copying},
+	{"thinp_store_live_begin", &living}, {NULL, NULL},
 };
