@@ -37,8 +37,10 @@ enum thinp_err {
 	THINP_EUNKNOWN = -10016,     /**< a commit failed in its last step: only opening again tells if it counts */
 	THINP_EREFCOUNT =
 		-10017, /**< a reference count would leave its range, or a queue lost or reordered operations */
-	THINP_EMUSTABORT = -10018, /**< a change failed half way: the transaction can only be aborted */
-	THINP_ESTALE = -10019,     /**< what it shows has changed since */
+	THINP_EMUSTABORT = -10018,  /**< a change failed half way: the transaction can only be aborted */
+	THINP_ESTALE = -10019,      /**< what it shows has changed since */
+	THINP_EEXIST = -10020,      /**< there is one already */
+	THINP_ENEEDSCHECK = -10021, /**< the metadata must be checked before it is changed */
 };
 
 /** What is known of the last failure on this thread. */

@@ -44,6 +44,8 @@ static const struct err_entry entries[] = {
 	{THINP_EREFCOUNT, EILSEQ, "THINP_EREFCOUNT", "a reference count is wrong"},
 	{THINP_EMUSTABORT, ECANCELED, "THINP_EMUSTABORT", "the transaction can only be aborted"},
 	{THINP_ESTALE, ESTALE, "THINP_ESTALE", "what it shows has changed since"},
+	{THINP_EEXIST, EEXIST, "THINP_EEXIST", "exists already"},
+	{THINP_ENEEDSCHECK, EPERM, "THINP_ENEEDSCHECK", "the metadata must be checked first"},
 };
 
 /* Further errnos that have a code of ours; looked at first. */
@@ -53,7 +55,7 @@ static const struct {
 } synonyms[] = {
 	{EAGAIN, THINP_EBUSY}, {EDQUOT, THINP_ENOSPC}, {EFBIG, THINP_ENOSPC},       {ENOTDIR, THINP_ENOENT},
 	{ENXIO, THINP_ENOENT}, {ENODEV, THINP_ENOENT}, {EOPNOTSUPP, THINP_ENOTSUP}, {ENOSYS, THINP_ENOTSUP},
-	{EPERM, THINP_EACCES}, {ESTALE, THINP_EIO},
+	{EPERM, THINP_EACCES}, {ESTALE, THINP_EIO},    {EEXIST, THINP_EIO},
 };
 
 #define NR_OF(array) (sizeof(array) / sizeof((array)[0]))

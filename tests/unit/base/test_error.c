@@ -15,10 +15,10 @@
 
 /* All codes, so that one without its texts is noticed. A switch without default makes the compiler name a new one. */
 static const int codes[] = {
-	THINP_ENOMEM,   THINP_EIO,       THINP_ENOSPC,     THINP_ECORRUPT,     THINP_EINVAL,
-	THINP_ENOTSUP,  THINP_EBUSY,     THINP_ENODATA,    THINP_ENOENT,       THINP_EACCES,
-	THINP_EROFS,    THINP_ERANGE,    THINP_ECANCELED,  THINP_EUNFORMATTED, THINP_EFORKED,
-	THINP_EUNKNOWN, THINP_EREFCOUNT, THINP_EMUSTABORT, THINP_ESTALE,
+	THINP_ENOMEM,    THINP_EIO,          THINP_ENOSPC,      THINP_ECORRUPT, THINP_EINVAL,    THINP_ENOTSUP,
+	THINP_EBUSY,     THINP_ENODATA,      THINP_ENOENT,      THINP_EACCES,   THINP_EROFS,     THINP_ERANGE,
+	THINP_ECANCELED, THINP_EUNFORMATTED, THINP_EFORKED,     THINP_EUNKNOWN, THINP_EREFCOUNT, THINP_EMUSTABORT,
+	THINP_ESTALE,    THINP_EEXIST,       THINP_ENEEDSCHECK,
 };
 #define NR_CODES (sizeof(codes) / sizeof(codes[0]))
 
@@ -48,6 +48,8 @@ static const char *spelled(enum thinp_err code)
 		SPELL(THINP_EREFCOUNT);
 		SPELL(THINP_EMUSTABORT);
 		SPELL(THINP_ESTALE);
+		SPELL(THINP_EEXIST);
+		SPELL(THINP_ENEEDSCHECK);
 	}
 #undef SPELL
 	return NULL;
@@ -112,7 +114,8 @@ static void a_number_that_is_no_code_is_named_as_such(void **state)
 
 /* For what only this library can find out; no system call has ever failed of them. */
 static const int our_own[] = {
-	THINP_EUNFORMATTED, THINP_EFORKED, THINP_EUNKNOWN, THINP_EREFCOUNT, THINP_EMUSTABORT, THINP_ESTALE,
+	THINP_EUNFORMATTED, THINP_EFORKED, THINP_EUNKNOWN, THINP_EREFCOUNT,
+	THINP_EMUSTABORT,   THINP_ESTALE,  THINP_EEXIST,   THINP_ENEEDSCHECK,
 };
 
 static bool is_our_own(int code)
