@@ -131,21 +131,25 @@ static uint64_t known_cost(struct thinp_sm *metadata)
 	return metadata->cost;
 }
 
-/* What comes on top when the counts of so many blocks change, nr_inserts of them upwards. */
-static uint64_t cost_of_more(const struct thinp_sm *sm, uint64_t nr, uint64_t nr_inserts)
+uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
 {
+	const uint64_t most = UINT32_MAX; /* counts; keeps the sums below from overflowing */
+	uint64_t nr_pages = tp_sm_nr_pages(sm);
+	uint64_t nr_changed;
 	struct tp_sm_work more = sm->work;
 
-	more.nr_dirty = min64(more.nr_dirty + nr, tp_sm_nr_pages(sm));
-	more.nr_changed += nr;
-	more.nr_inserts += nr_inserts;
-	more.nr_leaves += min64(sm->now.overflow.nr_nodes, nr * 3);
+	nr_raised = min64(nr_raised, most);
+	nr_changed = nr_raised + min64(nr_lowered, most);
+	more.nr_dirty = min64(more.nr_dirty + min64(nr_bitmaps, nr_pages), nr_pages);
+	more.nr_changed += nr_changed;
+	more.nr_inserts += nr_raised;
+	more.nr_leaves += min64(sm->now.overflow.nr_nodes, nr_changed * 3);
 	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
 }
 
 uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
 {
-	return cost_of_more(sm, nr_blocks, nr_blocks);
+	return tp_sm_more_cost(sm, nr_blocks, nr_blocks, 0);
 }
 
 /* Nothing is made by such a change but copies, so it takes no more than the last commit uses. */
@@ -154,7 +158,7 @@ uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 	uint64_t sum = RELEASE_PATHS;
 
 	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
-		sum += cost_of_more(sm, RELEASE_LEAF, 0);
+		sum += tp_sm_more_cost(sm, RELEASE_LEAF, 0, RELEASE_LEAF);
 	return min64(sum, metadata->committed.nr_blocks - metadata->committed.nr_zero);
 }
 
