@@ -86,7 +86,7 @@ int thinp_tm_reserve(struct thinp_tm *tm, uint64_t nr_blocks, uint32_t flags)
 {
 	int r = tp_tm_begin_change(tm); /* which alone may change anything: the mark, through the gate */
 
-	return r ? r : tm->alloc.reserve(tm->alloc.ctx, nr_blocks, flags);
+	return r ? r : tm->alloc.reserve(tm->alloc.ctx, nr_blocks, flags | tm->reserve_flags);
 }
 
 void thinp_tm_begin(struct thinp_tm *tm)
@@ -95,6 +95,7 @@ void thinp_tm_begin(struct thinp_tm *tm)
 	tp_marks_clear(&tm->marks);
 	tp_reader_follow_device(tm->reader);
 	tm->poison = 0;
+	tm->reserve_flags = 0;
 	tm->generation++;
 	tm->number++;
 	tp_tm_leave(tm);

@@ -27,8 +27,9 @@ struct thinp_tm {
 	struct thinp_alloc alloc;
 	struct tp_marks marks; /* the blocks of this transaction that nobody shares */
 	uint64_t generation;
-	uint64_t number; /* of the open transaction */
-	int poison;      /* why it can only be aborted; 0: it can go on */
+	uint64_t number;        /* of the open transaction */
+	uint32_t reserve_flags; /* that every reservation has now */
+	int poison;             /* why it can only be aborted; 0: it can go on */
 	uint64_t memo[TP_TM_MEMO_SIZE /
 		      sizeof(uint64_t)]; /* for the layer above: zeros at first, then whatever it likes */
 };
@@ -67,6 +68,12 @@ static inline void tp_tm_leave(struct thinp_tm *tm)
 {
 	if (tm->gate && !--tm->depth)
 		tm->gate->open(tm->gate->ctx);
+}
+
+/* Until further notice all changes are parts of one that gives back more than it takes: see THINP_RESERVE_RELEASE. */
+static inline void tp_tm_set_releasing(struct thinp_tm *tm, bool is_releasing)
+{
+	tm->reserve_flags = is_releasing ? THINP_RESERVE_RELEASE : 0;
 }
 
 /* May anything be changed? What stands in the way for ever marks the transaction. */
