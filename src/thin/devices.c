@@ -10,11 +10,15 @@
 
 #include <inttypes.h>
 
-static void fill_info(uint64_t dev_id, const void *details_le, const void *root_le, struct thinp_device_info *info)
+static void fill_info(const struct thinp_pool *pool, uint64_t dev_id, const void *details_le, const void *root_le,
+		      struct thinp_device_info *info)
 {
+	const struct tp_device_details *newer = tp_thin_find_record(pool, dev_id);
 	struct tp_device_details details;
 
 	tp_device_details_unpack(details_le, &details);
+	if (newer)
+		details = *newer;
 	*info = (struct thinp_device_info){
 		.size = sizeof(*info),
 		.dev_id = dev_id,
@@ -28,13 +32,13 @@ static void fill_info(uint64_t dev_id, const void *details_le, const void *root_
 
 static int only_in_details(const struct thinp_pool *pool, uint64_t dev_id)
 {
-	return tp_fail(THINP_ECORRUPT, pool->shown.mapping_root, "device %" PRIu64 " has details, but no mappings",
+	return tp_fail(THINP_ECORRUPT, pool->shown->mapping_root, "device %" PRIu64 " has details, but no mappings",
 		       dev_id);
 }
 
 static int only_in_mappings(const struct thinp_pool *pool, uint64_t dev_id)
 {
-	return tp_fail(THINP_ECORRUPT, pool->shown.details_root, "device %" PRIu64 " has mappings, but no details",
+	return tp_fail(THINP_ECORRUPT, pool->shown->details_root, "device %" PRIu64 " has mappings, but no details",
 		       dev_id);
 }
 
@@ -44,12 +48,12 @@ int thinp_pool_get_device(struct thinp_pool *pool, uint64_t dev_id, struct thinp
 	uint8_t details[TP_DETAILS_SIZE];
 	uint8_t root[8];
 	int in_details =
-		thinp_btree_lookup(pool->reader, &tp_thin_details_type, pool->shown.details_root, &dev_id, details);
+		thinp_btree_lookup(pool->reader, &tp_thin_details_type, pool->shown->details_root, &dev_id, details);
 	int in_mappings;
 
 	if (in_details && in_details != THINP_ENODATA)
 		return in_details;
-	in_mappings = thinp_btree_lookup(pool->reader, &tp_thin_roots_type, pool->shown.mapping_root, &dev_id, root);
+	in_mappings = thinp_btree_lookup(pool->reader, &tp_thin_roots_type, pool->shown->mapping_root, &dev_id, root);
 	if (in_mappings && in_mappings != THINP_ENODATA)
 		return in_mappings;
 	if (in_details && in_mappings)
@@ -58,7 +62,7 @@ int thinp_pool_get_device(struct thinp_pool *pool, uint64_t dev_id, struct thinp
 		return only_in_details(pool, dev_id);
 	if (in_details)
 		return only_in_mappings(pool, dev_id);
-	fill_info(dev_id, details, root, &now);
+	fill_info(pool, dev_id, details, root, &now);
 	tp_result_give(info, &now, sizeof(now));
 	return 0;
 }
@@ -108,7 +112,7 @@ static int next_device(struct thinp_pool *pool, struct pair *pair, struct thinp_
 		return only_in_details(pool, details_id);
 	if (!has_details || root_id < details_id)
 		return only_in_mappings(pool, root_id);
-	fill_info(details_id, details, root, info);
+	fill_info(pool, details_id, details, root, info);
 	return 0;
 }
 
@@ -118,9 +122,10 @@ int thinp_pool_walk_devices(struct thinp_pool *pool, thinp_pool_device_fn fn, vo
 	struct thinp_device_info info;
 	int r;
 
-	r = thinp_btree_cursor_create(pool->reader, &tp_thin_details_type, pool->shown.details_root, &pair.details);
+	r = thinp_btree_cursor_create(pool->reader, &tp_thin_details_type, pool->shown->details_root, &pair.details);
 	if (!r)
-		r = thinp_btree_cursor_create(pool->reader, &tp_thin_roots_type, pool->shown.mapping_root, &pair.roots);
+		r = thinp_btree_cursor_create(pool->reader, &tp_thin_roots_type, pool->shown->mapping_root,
+					      &pair.roots);
 	while (!r) {
 		r = next_device(pool, &pair, &info);
 		if (r == THINP_ENODATA) {

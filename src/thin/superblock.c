@@ -124,7 +124,7 @@ int tp_thin_read_superblock(struct thinp_pool *pool)
 		goto out;
 	warn_of_oddities(pool, &sb, data);
 	pool->live = sb;
-	pool->shown = sb;
+	pool->shown = &pool->live;
 out:
 	tp_free(&pool->allocator, data, THINP_BLOCK_SIZE);
 	return r;
@@ -165,7 +165,8 @@ int tp_thin_read_metadata_snap(struct thinp_pool *pool)
 		return r;
 	if (copy.held_root || copy.data_sm.nr_blocks || copy.metadata_sm.nr_blocks)
 		warn(pool, "metadata snapshot: bytes that should be zero are not");
-	pool->shown = copy;
+	pool->snap = copy;
+	pool->shown = &pool->snap;
 	pool->is_metadata_snap = true;
 	return 0;
 }

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * thin/types.c - the trees of a pool: for reading plain ones, for changing with the counts of what they point to.
+ *
+ * A mapping owns a reference to its data block; an entry of the top tree owns one to the root of a device's mappings.
+ */
+#include "base/bytes.h"
+#include "btree/look.h"
+#include "thin/change.h"
+
+#include <string.h>
+
+#define MOST_CHILDREN 252u /* of an internal node */
+
+const struct thinp_btree_type tp_thin_tree_type = {
+	.size = sizeof(struct thinp_btree_type), .nr_levels = 2, .value_size = TP_MAPPING_SIZE};
+const struct thinp_btree_type tp_thin_roots_type = {
+	.size = sizeof(struct thinp_btree_type), .nr_levels = 1, .value_size = 8};
+const struct thinp_btree_type tp_thin_mappings_type = {
+	.size = sizeof(struct thinp_btree_type), .nr_levels = 1, .value_size = TP_MAPPING_SIZE};
+const struct thinp_btree_type tp_thin_details_type = {
+	.size = sizeof(struct thinp_btree_type), .nr_levels = 1, .value_size = TP_DETAILS_SIZE};
+
+/* --- counts of values ------------------------------------------------------------------------------------------------ */
+
+typedef int (*count_fn)(struct thinp_pool *pool, uint64_t first, uint64_t nr);
+
+/* Values that follow each other are counted together. */
+static int count_runs(struct thinp_pool *pool, const void *values_le, size_t nr, unsigned int shift, count_fn fn)
+{
+	const uint8_t *values = values_le;
+	int r = 0;
+
+	for (size_t i = 0, n; i < nr && !r; i += n) {
+		uint64_t first = tp_load_le64(values + 8 * i) >> shift;
+
+		n = 1;
+		while (i + n < nr && tp_load_le64(values + 8 * (i + n)) >> shift == first + n)
+			n++;
+		r = fn(pool, first, n);
+	}
+	return r;
+}
+
+static int inc_data(struct thinp_pool *pool, uint64_t first, uint64_t nr)
+{
+	return thinp_sm_inc(tp_thin_data_map(pool), first, nr);
+}
+
+static int dec_data(struct thinp_pool *pool, uint64_t first, uint64_t nr)
+{
+	return thinp_sm_dec(tp_thin_data_map(pool), first, nr);
+}
+
+static int inc_root(struct thinp_pool *pool, uint64_t first, uint64_t nr)
+{
+	return thinp_tm_inc(tp_thin_tm(pool), first, nr, THINP_CAUSE_SHADOW);
+}
+
+static int inc_mappings(void *ctx, const void *values_le, size_t nr_values)
+{
+	return count_runs(ctx, values_le, nr_values, 24, inc_data);
+}
+
+static int dec_mappings(void *ctx, const void *values_le, size_t nr_values)
+{
+	return count_runs(ctx, values_le, nr_values, 24, dec_data);
+}
+
+static int inc_roots(void *ctx, const void *values_le, size_t nr_values)
+{
+	return count_runs(ctx, values_le, nr_values, 0, inc_root);
+}
+
+static bool is_same_data_block(void *ctx, const void *a_le, const void *b_le)
+{
+	(void)ctx;
+	return tp_load_le64(a_le) >> 24 == tp_load_le64(b_le) >> 24;
+}
+
+static uint64_t cost_of_mappings(void *ctx, size_t nr_values)
+{
+	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, nr_values, 0);
+}
+
+void tp_thin_make_types(struct thinp_pool *pool)
+{
+	pool->mappings = tp_thin_tree_type;
+	pool->mappings.ctx = pool;
+	pool->mappings.inc = inc_mappings;
+	pool->mappings.dec = dec_mappings;
+	pool->mappings.equal = is_same_data_block;
+	pool->mappings.cost = cost_of_mappings;
+	pool->device = pool->mappings;
+	pool->device.nr_levels = 1;
+	pool->top = tp_thin_roots_type;
+	pool->top.ctx = pool;
+	pool->top.inc = inc_roots;
+	pool->details = tp_thin_details_type;
+}
+
+/* --- what a change may take ------------------------------------------------------------------------------------------ */
+
+/* When a node that others share is copied, all its children get an owner, and their counts may become large ones. */
+static int add_cost_of_children(const struct thinp_pool *pool, const struct tp_look *look, uint64_t *nr_blocks)
+{
+	bool is_shared = false;
+	uint64_t nr_nodes = 0;
+
+	for (uint32_t i = 0; i < look->nr_nodes; i++) {
+		uint32_t count;
+		int r = thinp_tm_count(tp_thin_tm(pool), look->path[i], &count);
+
+		if (r)
+			return r;
+		is_shared |= count > 1;
+		nr_nodes += is_shared;
+	}
+	if (nr_nodes)
+		*nr_blocks += tp_sm_more_cost(pool->store->metadata, 0, nr_nodes * MOST_CHILDREN, 0);
+	return 0;
+}
+
+static int look(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
+		const uint64_t *keys, struct tp_look *result, uint64_t *nr_blocks)
+{
+	thinp_block_t path[THINP_BTREE_MAX_LEVELS * THINP_BTREE_MAX_DEPTH];
+	int r;
+
+	result->path = path;
+	r = tp_look(tp_thin_tm(pool), type, root, keys, result);
+	return r ? r : add_cost_of_children(pool, result, nr_blocks);
+}
+
+int tp_thin_add_insert_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
+			    const uint64_t *keys, uint64_t *nr_blocks)
+{
+	struct tp_look way;
+	int r = look(pool, type, root, keys, &way, nr_blocks);
+
+	if (!r)
+		*nr_blocks += way.nr_blocks;
+	return r;
+}
+
+int tp_thin_add_remove_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
+			    uint64_t key, uint64_t *nr_blocks)
+{
+	struct tp_look way;
+	int r = look(pool, type, root, &key, &way, nr_blocks);
+
+	if (!r)
+		*nr_blocks += 3 * (uint64_t)way.nr_nodes - 2; /* with two neighbours each, but for the root */
+	return r;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Changes at random, compared with a model. After each commit every reference is counted.
+ *
+ * Environment: THINP_TEST_SEED repeats a run; THINP_RANDOM_OPS operations (default 40000); THINP_RANDOM_IMAGES a folder
+ * that gets the image of each round's end.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "support/pool_model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { OPS_EACH = 4000 };
+
+static uint64_t number_from(const char *name, uint64_t otherwise)
+{
+	const char *given = getenv(name);
+
+	return given ? strtoull(given, NULL, 10) : otherwise;
+}
+
+static void change_mappings(struct pool_model *m, uint32_t device)
+{
+	uint32_t first = (uint32_t)pool_model_random(m, MODEL_BLOCKS), last;
+	uint32_t from = (uint32_t)pool_model_random(m, MODEL_DEVICES);
+
+	switch (pool_model_random(m, 8)) {
+	case 0:
+		last = first + (uint32_t)pool_model_random(m, pool_model_random(m, 4) ? 20 : MODEL_BLOCKS - first);
+		(void)pool_model_unmap(m, device, first, last < MODEL_BLOCKS ? last : MODEL_BLOCKS - 1);
+		break;
+	case 1:
+	case 2:
+		last = 1 + (uint32_t)pool_model_random(m, MODEL_BLOCKS - first);
+		if (m->stride == 1)
+			(void)pool_model_map_run(m, device, first, last);
+		break;
+	case 3:
+		last = (uint32_t)pool_model_random(m, MODEL_BLOCKS);
+		if (m->now.devices[from].is_there && m->now.devices[from].data[last])
+			(void)pool_model_share(m, device, first, from, last);
+		break;
+	default:
+		for (uint32_t n = 0; n < 5 && first + n < MODEL_BLOCKS; n++)
+			(void)pool_model_map(m, device, first + n);
+	}
+}
+
+static void change_devices(struct pool_model *m, uint32_t device)
+{
+	uint32_t other = (uint32_t)pool_model_random(m, MODEL_DEVICES);
+
+	if (m->now.devices[device].is_there) {
+		if (pool_model_random(m, 3) == 0)
+			(void)pool_model_delete(m, device);
+	} else if (m->now.devices[other].is_there) {
+		(void)pool_model_snap(m, device, other);
+	} else {
+		(void)pool_model_create(m, device);
+	}
+}
+
+static void change_rarely(struct pool_model *m)
+{
+	uint64_t id = pool_model_random(m, 1000);
+
+	switch (pool_model_random(m, 4)) {
+	case 0:
+		assert_int_equal(thinp_pool_set_transaction_id(m->pool, m->now.transaction_id, id), 0);
+		m->now.transaction_id = id;
+		break;
+	case 1:
+		if (!thinp_pool_grow_data(m->pool, m->now.nr_data + id))
+			m->now.nr_data += id;
+		assert_int_equal(thinp_pool_status(m->pool), 0);
+		break;
+	default:
+		(void)(m->now.is_held ? pool_model_release(m) : pool_model_hold(m));
+	}
+}
+
+static void end_transaction(struct pool_model *m)
+{
+	if (pool_model_random(m, 8) == 0)
+		pool_model_compare(m);
+	if (pool_model_random(m, 6) == 0)
+		pool_model_abort(m);
+	else if (pool_model_random(m, 20) == 0)
+		pool_model_reopen(m);
+	else
+		pool_model_commit(m);
+	if (pool_model_random(m, 6) == 0)
+		pool_model_compare(m);
+	if (pool_model_random(m, 10) == 0)
+		pool_model_reopen(m);
+	pool_model_begin(m);
+}
+
+static void step(struct pool_model *m)
+{
+	uint32_t device = (uint32_t)pool_model_random(m, MODEL_DEVICES);
+	uint64_t which = pool_model_random(m, 100);
+
+	if (which < 12)
+		change_devices(m, device);
+	else if (which < 14)
+		change_rarely(m);
+	else if (m->now.devices[device].is_there)
+		change_mappings(m, device);
+	if (which > 96)
+		end_transaction(m);
+}
+
+static void run_round(struct pool_model *m, uint64_t number)
+{
+	static const char *const policies[] = {"fifo", "coalescing", "sorted"};
+	static const uint64_t metadata_sizes[] = {64, 100, 200, 600, 17000}, data_sizes[] = {0, 500, 5000, 100000};
+	const struct thinp_pool_opts opts = {
+		.flags = pool_model_random(m, 4) ? 0 : THINP_POOL_QUEUE_ALWAYS,
+		.cache_blocks = pool_model_random(m, 2) ? 256 : 0,
+		.op_queue_policy = thinp_opq_policy_by_name(policies[pool_model_random(m, 3)]),
+	};
+	const char *folder = getenv("THINP_RANDOM_IMAGES");
+	uint64_t until = m->nr_ops + OPS_EACH;
+	char path[512];
+
+	pool_model_open(m, metadata_sizes[pool_model_random(m, 5)], data_sizes[pool_model_random(m, 4)], &opts);
+	m->stride = pool_model_random(m, 2) ? 1 : 1 + pool_model_random(m, 1000000);
+	pool_model_begin(m);
+	while (m->nr_ops < until)
+		step(m);
+	pool_model_commit(m);
+	pool_model_compare(m);
+	snprintf(path, sizeof(path), "%s/pool-%" PRIu64 ".meta", folder ? folder : "", number);
+	if (folder)
+		pool_model_save(m, path);
+	pool_model_close(m);
+}
+
+static void changes_at_random_leave_what_the_model_has(void **state)
+{
+	uint64_t seed = number_from("THINP_TEST_SEED", (uint64_t)time(NULL));
+	uint64_t nr_ops = number_from("THINP_RANDOM_OPS", 40000);
+	struct pool_model *m = calloc(1, sizeof(*m));
+
+	(void)state;
+	assert_non_null(m);
+	m->rng = seed * 2 + 1;
+	print_message("seed %" PRIu64 ": set THINP_TEST_SEED to repeat\n", seed);
+	for (uint64_t i = 0; m->nr_ops < nr_ops; i++)
+		run_round(m, i);
+	print_message("%" PRIu64 " operations, %" PRIu64 " commits, %" PRIu64 " aborts, %" PRIu64 " refused\n",
+		      m->nr_ops, m->nr_commits, m->nr_aborts, m->nr_refused);
+	free(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(changes_at_random_leave_what_the_model_has)};
+
+	return cmocka_run_group_tests_name("thin/change_random", tests, NULL, NULL);
+}
