@@ -316,13 +316,10 @@ void thinp_store_close(struct thinp_store *store)
 
 /* --- changing what it is made of --- */
 
-int thinp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_blocks)
+int tp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_blocks)
 {
-	int r;
+	int r = open_data_map(store, index, NULL);
 
-	if (index >= THINP_STORE_NR_MAPS || store->maps[index] || !nr_blocks || store->state != TP_STORE_OPEN)
-		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "data map %u cannot be made", index);
-	r = open_data_map(store, index, NULL);
 	if (r)
 		return r;
 	r = thinp_sm_extend(store->maps[index], nr_blocks);
@@ -331,6 +328,13 @@ int thinp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_b
 	tp_sm_close(store->maps[index]);
 	store->maps[index] = NULL;
 	return r;
+}
+
+int thinp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_blocks)
+{
+	if (index >= THINP_STORE_NR_MAPS || store->maps[index] || !nr_blocks || store->state != TP_STORE_OPEN)
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "data map %u cannot be made", index);
+	return tp_store_add_map(store, index, nr_blocks);
 }
 
 /* The device may have room for more than is asked for. */

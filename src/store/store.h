@@ -115,6 +115,9 @@ void tp_store_note_slot(struct thinp_store *store, const struct tp_commit *commi
 int tp_store_open_maps(struct thinp_store *store) TP_MUST_USE;
 void tp_store_close_maps(struct thinp_store *store);
 
+/* As thinp_store_add_map(), for formats whose maps may have no blocks yet. The map must not be there. */
+int tp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_blocks) TP_MUST_USE;
+
 /* A new commit becomes the last one. It was made with tp_commit_create(). */
 struct tp_commit *tp_commit_create(struct thinp_store *store);
 void tp_store_add_commit(struct thinp_store *store, struct tp_commit *commit);

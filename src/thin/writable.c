@@ -41,7 +41,7 @@ static int create(void *ctx, struct thinp_store *store)
 {
 	struct thinp_pool *pool = ctx;
 	struct thinp_sm_info info = {.size = sizeof(info)};
-	int r = thinp_store_add_map(store, 0, pool->nr_data_blocks);
+	int r = tp_store_add_map(store, 0, pool->nr_data_blocks);
 
 	pool->live = (struct tp_thin_superblock){
 		.magic = TP_THIN_MAGIC,
@@ -185,9 +185,10 @@ int thinp_pool_commit(struct thinp_pool *pool)
 		r = tp_thin_write_records(pool);
 	if (!r)
 		r = thinp_store_commit(pool->store);
+	if (pool->store && pool->store->state != TP_STORE_OPEN)
+		tp_thin_forget_records(pool); /* also when nobody knows what has become of it */
 	if (r)
 		return r;
-	tp_thin_forget_records(pool);
 	tp_thin_superblock_unpack(pool->store->last->record, &pool->live);
 	return 0;
 }
