@@ -171,7 +171,7 @@ static int remove_range(struct thinp_pool *pool, uint64_t dev_id, uint64_t first
 	int r = tp_thin_get_record(pool, dev_id, &record);
 
 	if (!r)
-		r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->mappings, pool->live.mapping_root, first_keys,
+		r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->removals, pool->live.mapping_root, first_keys,
 					     last_keys, max_leaves, &pool->live.mapping_root, nr_removed, is_complete);
 	if (r)
 		return r;

@@ -85,7 +85,7 @@ static int read_copy(struct thinp_pool *pool, struct tp_thin_superblock *copy)
 static int drop(struct thinp_pool *pool, const struct tp_thin_superblock *copy)
 {
 	struct thinp_tm *tm = tp_thin_tm(pool);
-	int r = thinp_btree_del(tm, &pool->mappings, copy->mapping_root);
+	int r = thinp_btree_del(tm, &pool->drops, copy->mapping_root);
 
 	if (r)
 		return r;

@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-#define MOST_CHILDREN 252u /* of an internal node */
+#define MOST_CHILDREN 252u                /* of an internal node */
+#define MOST_COPIED   (10 * (size_t)252u) /* values in the leaves that removing a range copies */
 
 const struct thinp_btree_type tp_thin_tree_type = {
 	.size = sizeof(struct thinp_btree_type), .nr_levels = 2, .value_size = TP_MAPPING_SIZE};
@@ -78,9 +79,22 @@ static bool is_same_data_block(void *ctx, const void *a_le, const void *b_le)
 	return tp_load_le64(a_le) >> 24 == tp_load_le64(b_le) >> 24;
 }
 
-static uint64_t cost_of_mappings(void *ctx, size_t nr_values)
+static uint64_t cost_of_copies(void *ctx, size_t nr_values)
 {
 	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, nr_values, 0);
+}
+
+/* Most values are dropped; those get a new owner that stay in leaves which have to be copied. */
+static uint64_t cost_of_removals(void *ctx, size_t nr_values)
+{
+	size_t nr_copied = nr_values < MOST_COPIED ? nr_values : MOST_COPIED;
+
+	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, nr_copied, nr_values - nr_copied);
+}
+
+static uint64_t cost_of_drops(void *ctx, size_t nr_values)
+{
+	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, 0, nr_values);
 }
 
 void tp_thin_make_types(struct thinp_pool *pool)
@@ -90,8 +104,12 @@ void tp_thin_make_types(struct thinp_pool *pool)
 	pool->mappings.inc = inc_mappings;
 	pool->mappings.dec = dec_mappings;
 	pool->mappings.equal = is_same_data_block;
-	pool->mappings.cost = cost_of_mappings;
-	pool->device = pool->mappings;
+	pool->mappings.cost = cost_of_copies;
+	pool->removals = pool->mappings;
+	pool->removals.cost = cost_of_removals;
+	pool->drops = pool->mappings;
+	pool->drops.cost = cost_of_drops;
+	pool->device = pool->drops;
 	pool->device.nr_levels = 1;
 	pool->top = tp_thin_roots_type;
 	pool->top.ctx = pool;
