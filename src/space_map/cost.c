@@ -133,7 +133,7 @@ static uint64_t known_cost(struct thinp_sm *metadata)
 
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
 {
-	const uint64_t most = UINT32_MAX; /* counts; keeps the sums below from overflowing */
+	uint64_t most = sm->now.nr_blocks - sm->now.nr_zero; /* a free block gets no large count at once */
 	uint64_t nr_pages = tp_sm_nr_pages(sm);
 	uint64_t nr_changed;
 	struct tp_sm_work more = sm->work;
