@@ -34,7 +34,7 @@ static int reserve_way(const struct thinp_pool *pool, const uint64_t *keys)
 	uint64_t nr_blocks = 0;
 	int r;
 
-	if (tp_finger_find(tm, &pool->mappings, pool->live.mapping_root, keys))
+	if (tp_finger_find(tm, &pool->mappings, pool->live.mapping_root, keys, thinp_block_type_node()))
 		return 0;
 	r = tp_thin_add_insert_cost(pool, &pool->mappings, pool->live.mapping_root, keys, &nr_blocks);
 	return r ? r : thinp_tm_reserve(tm, nr_blocks, 0);
