@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * base/bytes.h - little-endian numbers in byte arrays of any alignment.
+ * base/bytes.h - byte arrays of any alignment: little-endian numbers in them, and zeros.
  *
- * Written with shifts, so that the byte order of the machine plays no part; gcc and clang turn each into one load or
+ * Numbers are written with shifts, so that the byte order of the machine plays no part; gcc and clang turn each into one load or
  * store where the machine is little-endian and into one with a byte swap where it is not.
  */
 #ifndef TP_BASE_BYTES_H
 #define TP_BASE_BYTES_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline uint16_t tp_load_le16(const void *p)
 {
@@ -55,6 +58,13 @@ static inline void tp_store_le64(void *p, uint64_t v)
 
 	tp_store_le32(b, (uint32_t)v);
 	tp_store_le32(b + 4, (uint32_t)(v >> 32));
+}
+
+static inline bool tp_is_zero(const void *p, size_t nbytes)
+{
+	const uint8_t *b = p;
+
+	return !nbytes || (!b[0] && !memcmp(b, b + 1, nbytes - 1));
 }
 
 #endif

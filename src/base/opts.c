@@ -4,6 +4,7 @@
  */
 #include "base/opts.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 #include <stdint.h>
@@ -18,14 +19,6 @@ static size_t size_of(const void *object)
 	return size;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t nbytes)
-{
-	for (size_t i = 0; i < nbytes; i++)
-		if (bytes[i])
-			return false;
-	return true;
-}
-
 int tp_opts_take(void *dst, size_t dst_size, const void *src)
 {
 	size_t src_size = src ? size_of(src) : 0;
@@ -33,7 +26,7 @@ int tp_opts_take(void *dst, size_t dst_size, const void *src)
 
 	if (src && src_size < sizeof(size_t))
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "the size field of an option struct is not set");
-	if (src_size > dst_size && !is_zero((const uint8_t *)src + dst_size, src_size - dst_size))
+	if (src_size > dst_size && !tp_is_zero((const uint8_t *)src + dst_size, src_size - dst_size))
 		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK,
 			       "an option struct asks for something this library is too old for");
 	memset(dst, 0, dst_size);

@@ -10,11 +10,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-static bool is_zero(const uint8_t *bytes, size_t nbytes)
-{
-	return !nbytes || (!bytes[0] && !memcmp(bytes, bytes + 1, nbytes - 1));
-}
-
 /* A field of the superblock that is not as it should be. */
 static void found(struct tp_checker *checker, int rule, int severity, uint64_t stored, uint64_t expected,
 		  const char *text)
@@ -36,7 +31,7 @@ static bool check_identity(struct tp_checker *checker, const uint8_t *data)
 	struct tp_worker *worker = &checker->workers[0];
 	struct tp_finding finding = tp_finding(THINP_CHECK_SB18, THINP_CHECK_FATAL, THINP_CHECK_SUPERBLOCK, 0);
 
-	if (data && is_zero(data, THINP_BLOCK_SIZE)) {
+	if (data && tp_is_zero(data, THINP_BLOCK_SIZE)) {
 		tp_found(&worker->finder, &finding, "block 0 is all zero: no pool was ever made here");
 		return false;
 	}
@@ -84,9 +79,9 @@ static void check_fields(struct tp_checker *checker, const uint8_t *data)
 	if (sb->metadata_nr_blocks > sb->metadata_sm.nr_blocks)
 		found(checker, THINP_CHECK_SB11, THINP_CHECK_WARNING, sb->metadata_nr_blocks, sb->metadata_sm.nr_blocks,
 		      "made for more metadata blocks than are counted");
-	if (!is_zero(sb->uuid, sizeof(sb->uuid)) || !is_zero(sb->data_sm_tail, sizeof(sb->data_sm_tail)) ||
-	    !is_zero(sb->metadata_sm_tail, sizeof(sb->metadata_sm_tail)) ||
-	    !is_zero(data + TP_THIN_SUPERBLOCK_SIZE, THINP_BLOCK_SIZE - TP_THIN_SUPERBLOCK_SIZE))
+	if (!tp_is_zero(sb->uuid, sizeof(sb->uuid)) || !tp_is_zero(sb->data_sm_tail, sizeof(sb->data_sm_tail)) ||
+	    !tp_is_zero(sb->metadata_sm_tail, sizeof(sb->metadata_sm_tail)) ||
+	    !tp_is_zero(data + TP_THIN_SUPERBLOCK_SIZE, THINP_BLOCK_SIZE - TP_THIN_SUPERBLOCK_SIZE))
 		found(checker, THINP_CHECK_SB12, THINP_CHECK_WARNING, 1, 0, "bytes that should be zero are not");
 	if (sb->time > TP_THIN_MAX_TIME)
 		found(checker, THINP_CHECK_SB17, THINP_CHECK_FATAL, sb->time, THINP_CHECK_NONE,
@@ -196,8 +191,8 @@ static void check_snap_fields(struct tp_checker *checker)
 	if (held->held_root)
 		found_snap(checker, THINP_CHECK_H2, THINP_CHECK_WARNING, held->held_root, 0, "has one itself");
 	if (!is_sm_root_zero(&held->data_sm) || !is_sm_root_zero(&held->metadata_sm) ||
-	    !is_zero(held->data_sm_tail, sizeof(held->data_sm_tail)) ||
-	    !is_zero(held->metadata_sm_tail, sizeof(held->metadata_sm_tail)))
+	    !tp_is_zero(held->data_sm_tail, sizeof(held->data_sm_tail)) ||
+	    !tp_is_zero(held->metadata_sm_tail, sizeof(held->metadata_sm_tail)))
 		found_snap(checker, THINP_CHECK_H2, THINP_CHECK_WARNING, 1, 0, "bytes of space maps");
 	if (held->data_block_size != live->data_block_size)
 		found_snap(checker, THINP_CHECK_H3, THINP_CHECK_FATAL, held->data_block_size, live->data_block_size,

@@ -119,16 +119,11 @@ static const char *name_of_xor(uint32_t csum_xor)
 	}
 }
 
-static bool is_zero(const uint8_t *data)
-{
-	return data[0] == 0 && memcmp(data, data + 1, THINP_BLOCK_SIZE - 1) == 0;
-}
-
 const char *tp_block_kind_name(const void *data)
 {
 	const char *name = name_of_xor(stored_csum(data) ^ tp_block_crc(data));
 
-	return name || !is_zero(data) ? name : "block of zeros";
+	return name || !tp_is_zero(data, THINP_BLOCK_SIZE) ? name : "block of zeros";
 }
 
 static const char *article(const char *noun)
@@ -145,7 +140,7 @@ static int fail_csum(const void *data, thinp_block_t block, const struct thinp_b
 	if (found)
 		return tp_fail(THINP_ECORRUPT, block, "holds a valid %s, expected %s %.40s", found, article(type->name),
 			       type->name);
-	if (is_zero(data))
+	if (tp_is_zero(data, THINP_BLOCK_SIZE))
 		return tp_fail(THINP_ECORRUPT, block, "holds nothing but zeros, expected %s %.40s", article(type->name),
 			       type->name);
 	return tp_fail(THINP_ECORRUPT, block, "%.40s: checksum is 0x%08" PRIx32 ", but the contents give 0x%08" PRIx32,

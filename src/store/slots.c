@@ -6,6 +6,7 @@
  */
 #include "store/store.h"
 
+#include "base/bytes.h"
 #include "format/kind.h"
 
 #include <string.h>
@@ -28,11 +29,6 @@ static uint8_t *slot_data(const struct slots *slots, uint32_t slot)
 	return slots->data + (size_t)slot * THINP_BLOCK_SIZE;
 }
 
-static bool is_zero(const uint8_t *data, size_t nbytes)
-{
-	return !data[0] && !memcmp(data, data + 1, nbytes - 1);
-}
-
 static int check_size(struct thinp_store *store)
 {
 	uint64_t nr_blocks;
@@ -53,7 +49,7 @@ static int read_slots(struct thinp_store *store, struct slots *slots)
 	slots->data = store->slots;
 	r = thinp_io_read(store->io, 0, slots->nr, slots->data);
 	if (!r)
-		slots->is_zero = is_zero(slots->data, nbytes_of(store));
+		slots->is_zero = tp_is_zero(slots->data, nbytes_of(store));
 	return r;
 }
 
@@ -77,7 +73,7 @@ struct choice {
 /* A commit that we do not understand must not be written over as if it was damaged. */
 static void note_failure(struct choice *choice, const struct slots *slots, uint32_t slot, int r)
 {
-	if (is_zero(slot_data(slots, slot), THINP_BLOCK_SIZE) || (choice->failure && r != THINP_ENOTSUP))
+	if (tp_is_zero(slot_data(slots, slot), THINP_BLOCK_SIZE) || (choice->failure && r != THINP_ENOTSUP))
 		return;
 	choice->failure = r;
 	choice->why.size = sizeof(choice->why);

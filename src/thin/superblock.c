@@ -6,6 +6,7 @@
  * which is listed in docs/format.md under "Checks".
  */
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "format/kind.h"
 #include "thin/pool.h"
@@ -31,11 +32,6 @@ static void warn(const struct thinp_pool *pool, const char *format, ...)
 	pool->log(pool->log_ctx, &rec);
 }
 
-static bool is_zero(const uint8_t *bytes, size_t nbytes)
-{
-	return !nbytes || (!bytes[0] && !memcmp(bytes, bytes + 1, nbytes - 1));
-}
-
 /* What people hand over by mistake. */
 static int refuse_other_input(const uint8_t *data)
 {
@@ -59,7 +55,7 @@ static int read_block0(struct thinp_pool *pool, uint8_t *data)
 	r = thinp_io_read(pool->io, 0, 1, data);
 	if (r)
 		return r;
-	if (is_zero(data, THINP_BLOCK_SIZE))
+	if (tp_is_zero(data, THINP_BLOCK_SIZE))
 		return tp_fail(THINP_EUNFORMATTED, 0, "block 0 is all zero: no pool was ever made here");
 	r = refuse_other_input(data);
 	return r ? r : tp_block_verify(data, 0, thinp_block_type_thin_superblock());
@@ -96,9 +92,9 @@ static void warn_of_oddities(const struct thinp_pool *pool, const struct tp_thin
 	if (sb->metadata_nr_blocks > sb->metadata_sm.nr_blocks)
 		warn(pool, "superblock: made for %" PRIu64 " metadata blocks, but counts are kept of %" PRIu64,
 		     sb->metadata_nr_blocks, sb->metadata_sm.nr_blocks);
-	if (!is_zero(sb->uuid, sizeof(sb->uuid)) || !is_zero(sb->data_sm_tail, sizeof(sb->data_sm_tail)) ||
-	    !is_zero(sb->metadata_sm_tail, sizeof(sb->metadata_sm_tail)) ||
-	    !is_zero(data + TP_THIN_SUPERBLOCK_SIZE, THINP_BLOCK_SIZE - TP_THIN_SUPERBLOCK_SIZE))
+	if (!tp_is_zero(sb->uuid, sizeof(sb->uuid)) || !tp_is_zero(sb->data_sm_tail, sizeof(sb->data_sm_tail)) ||
+	    !tp_is_zero(sb->metadata_sm_tail, sizeof(sb->metadata_sm_tail)) ||
+	    !tp_is_zero(data + TP_THIN_SUPERBLOCK_SIZE, THINP_BLOCK_SIZE - TP_THIN_SUPERBLOCK_SIZE))
 		warn(pool, "superblock: bytes that should be zero are not");
 	if (!thinp_io_size(pool->io, &device_blocks) && device_blocks < sb->metadata_sm.nr_blocks)
 		warn(pool, "the metadata has %" PRIu64 " blocks, but the device ends after %" PRIu64,
