@@ -144,24 +144,6 @@ static void add_wrong(struct tp_map *map, uint64_t block, uint64_t stored, uint6
 
 /* --- one bitmap --- */
 
-/* The entries of the overflow tree from `block` on. */
-static size_t find_overflow(const struct tp_map *map, uint64_t block)
-{
-	const struct tp_overflow *entries = map->overflow->entries;
-	size_t begin = 0;
-	size_t end = map->overflow->nr;
-
-	while (begin < end) {
-		size_t middle = begin + (end - begin) / 2;
-
-		if (entries[middle].key < block)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	return begin;
-}
-
 static void fail_both(struct tp_map *map, uint64_t block, uint32_t bitmap, bool is_in_tree)
 {
 	struct tp_finding finding = tp_finding(THINP_CHECK_SM8, THINP_CHECK_FATAL, map->bitmap_part, bitmap);
@@ -185,8 +167,8 @@ static uint32_t decode(uint64_t word, uint32_t i)
 /* One by one, for a bitmap that is not what it should be. */
 static void compare_slowly(const struct tp_checker *checker, struct tp_map *map, const struct pair *pair)
 {
-	const struct tp_overflow *overflow = map->overflow->entries;
-	size_t at = find_overflow(map, pair->first);
+	const struct tp_leaf_entry *overflow = map->overflow->entries;
+	size_t at = tp_leaf_entries_find(map->overflow, sizeof(*overflow), pair->first);
 
 	for (uint32_t i = 0; i < pair->nr; i++) {
 		uint64_t block = pair->first + i;
@@ -210,11 +192,12 @@ static void compare_slowly(const struct tp_checker *checker, struct tp_map *map,
 static bool are_large_equal(const struct tp_checker *checker, const struct tp_map *map, const struct pair *pair,
 			    uint64_t nr_large)
 {
-	const struct tp_overflow *overflow = map->overflow->entries;
+	const struct tp_leaf_entry *overflow = map->overflow->entries;
 	uint64_t end = pair->first + pair->nr;
 	uint64_t nr = 0;
 
-	for (size_t at = find_overflow(map, pair->first); at < map->overflow->nr && overflow[at].key < end; at++, nr++)
+	for (size_t at = tp_leaf_entries_find(map->overflow, sizeof(*overflow), pair->first);
+	     at < map->overflow->nr && overflow[at].key < end; at++, nr++)
 		if (overflow[at].count != found_count(checker, map, overflow[at].key) ||
 		    decode(pair->stored[(overflow[at].key - pair->first) / 32],
 			   (uint32_t)(overflow[at].key - pair->first)) != OVERFLOW)

@@ -31,7 +31,7 @@ struct tp_map {
 	int index_part;
 	int bitmap_part;
 	int overflow_part;
-	struct tp_vector *overflow; /* of tp_overflow, by key */
+	struct tp_vector *overflow; /* of tp_leaf_entry, by key */
 	struct tp_vector bitmaps;   /* of tp_bitmap_ref, by number */
 	bool is_whole;              /* all its bitmaps could be read */
 	bool is_counted;            /* all references were found */

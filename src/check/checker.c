@@ -17,6 +17,7 @@
 #include "base/opts.h"
 #include "thin/pool.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DEFAULT_MAX_FINDINGS 100u
@@ -31,6 +32,55 @@ void *tp_vector_add(struct tp_checker *checker, struct tp_vector *vector, size_t
 	if (!tp_memory_grow(&checker->memory, &vector->entries, vector->nr, &vector->room, size))
 		return NULL;
 	return (uint8_t *)vector->entries + size * vector->nr++;
+}
+
+static const struct tp_leaf_entry *leaf_entry(const struct tp_vector *vector, size_t size, size_t i)
+{
+	return (const void *)((const uint8_t *)vector->entries + size * i);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct tp_leaf_entry *x = a, *y = b;
+
+	if (x->key != y->key)
+		return x->key > y->key ? 1 : -1;
+	return (x->block > y->block) - (x->block < y->block);
+}
+
+void tp_leaf_entries_sort(struct tp_vector *vector, size_t size)
+{
+	if (vector->nr)
+		qsort(vector->entries, vector->nr, size, by_key);
+}
+
+size_t tp_leaf_entries_find(const struct tp_vector *vector, size_t size, uint64_t key)
+{
+	size_t begin = 0;
+	size_t end = vector->nr;
+
+	while (begin < end) {
+		size_t middle = begin + (end - begin) / 2;
+
+		if (leaf_entry(vector, size, middle)->key < key)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	return begin;
+}
+
+const void *tp_leaf_entries_find_seen(const struct tp_vector *vector, size_t size, uint64_t key, uint32_t flags)
+{
+	for (size_t i = tp_leaf_entries_find(vector, size, key); i < vector->nr; i++) {
+		const struct tp_leaf_entry *entry = leaf_entry(vector, size, i);
+
+		if (entry->key != key)
+			break;
+		if (entry->flags & flags)
+			return entry;
+	}
+	return NULL;
 }
 
 /* --- tasks --- */
@@ -305,8 +355,8 @@ static void release(struct tp_checker *checker)
 	put_vector(checker, &checker->roots, sizeof(struct tp_root_entry));
 	put_vector(checker, &checker->details, sizeof(struct tp_details_entry));
 	put_vector(checker, &checker->index, sizeof(struct tp_index_found));
-	put_vector(checker, &checker->data_overflow, sizeof(struct tp_overflow));
-	put_vector(checker, &checker->metadata_overflow, sizeof(struct tp_overflow));
+	put_vector(checker, &checker->data_overflow, sizeof(struct tp_leaf_entry));
+	put_vector(checker, &checker->metadata_overflow, sizeof(struct tp_leaf_entry));
 }
 
 static void count_used(struct tp_checker *checker)
@@ -331,7 +381,7 @@ static void count_devices(struct tp_checker *checker)
 	uint32_t view = checker->only_snap ? TP_REACHED_HELD : TP_REACHED_LIVE;
 
 	for (size_t i = 0; i < checker->roots.nr; i++)
-		checker->result.nr_devices += (roots[i].flags & view) != 0;
+		checker->result.nr_devices += (roots[i].at.flags & view) != 0;
 }
 
 static void fill_result(struct tp_checker *checker)

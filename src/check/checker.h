@@ -56,30 +56,29 @@ struct tp_inner {
 };
 
 /* Entries of the small trees, gathered. */
-struct tp_root_entry {
-	uint64_t id;
-	uint64_t root;
+/* What the entries of all leaves that are kept have in front. */
+struct tp_leaf_entry {
+	uint64_t key;
 	uint32_t block; /* the leaf */
-	uint32_t flags; /* TP_REACHED_LIVE, ... */
+	union {
+		uint32_t flags; /* TP_REACHED_LIVE, ... */
+		uint32_t count; /* in an overflow tree */
+	};
+};
+
+struct tp_root_entry {
+	struct tp_leaf_entry at; /* the device's id */
+	uint64_t root;
 };
 
 struct tp_details_entry {
-	uint64_t id;
+	struct tp_leaf_entry at; /* the device's id */
 	struct tp_device_details details;
-	uint32_t block;
-	uint32_t flags;
 };
 
 struct tp_index_found {
-	uint64_t key;
+	struct tp_leaf_entry at;
 	struct tp_index_entry entry;
-	uint32_t block;
-};
-
-struct tp_overflow {
-	uint64_t key;
-	uint32_t count;
-	uint32_t block;
 };
 
 struct tp_vector {
@@ -130,7 +129,7 @@ struct tp_checker {
 	struct tp_vector roots;         /* of tp_root_entry, by id */
 	struct tp_vector details;       /* of tp_details_entry, by id */
 	struct tp_vector index;         /* of tp_index_found: the data map's */
-	struct tp_vector data_overflow; /* of tp_overflow */
+	struct tp_vector data_overflow; /* of tp_leaf_entry */
 	struct tp_places *places;       /* while data blocks that are in use twice are looked at */
 	struct tp_vector metadata_overflow;
 	struct tp_window ahead; /* for looks ahead */
@@ -246,5 +245,11 @@ int tp_checker_run_tasks(struct tp_checker *checker, int (*fn)(struct tp_worker 
 
 /* Appends to a vector: where to write the new entry, or NULL. */
 void *tp_vector_add(struct tp_checker *checker, struct tp_vector *vector, size_t size);
+
+/* Vectors of entries of `size` bytes that begin with a struct tp_leaf_entry: sorting them by key and block; where the keys
+ * from `key` on begin; the first entry of a key that one of the flags' views reaches, NULL: none. */
+void tp_leaf_entries_sort(struct tp_vector *vector, size_t size);
+size_t tp_leaf_entries_find(const struct tp_vector *vector, size_t size, uint64_t key);
+const void *tp_leaf_entries_find_seen(const struct tp_vector *vector, size_t size, uint64_t key, uint32_t flags);
 
 #endif

@@ -7,7 +7,6 @@
 #include "format/node.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
 #define MAX_DEV_ID ((1u << 24) - 1)
 
@@ -19,7 +18,9 @@ int tp_devices_take_root(struct tp_checker *checker, const uint8_t *leaf, uint32
 		if (!entry)
 			return THINP_ENOMEM;
 		*entry = (struct tp_root_entry){
-			.id = tp_node_key(leaf, i), .root = tp_node_value64(leaf, i), .block = block, .flags = flags};
+			.at = {.key = tp_node_key(leaf, i), .block = block, .flags = flags},
+			.root = tp_node_value64(leaf, i),
+		};
 	}
 	return 0;
 }
@@ -31,72 +32,20 @@ int tp_devices_take_details(struct tp_checker *checker, const uint8_t *leaf, uin
 
 		if (!entry)
 			return THINP_ENOMEM;
-		*entry = (struct tp_details_entry){.id = tp_node_key(leaf, i), .block = block, .flags = flags};
+		*entry = (struct tp_details_entry){.at = {.key = tp_node_key(leaf, i), .block = block, .flags = flags}};
 		tp_device_details_unpack(tp_node_values(leaf) + TP_DETAILS_SIZE * (size_t)i, &entry->details);
 	}
 	return 0;
 }
 
-static int compare(uint64_t a, uint64_t b)
-{
-	return (a > b) - (a < b);
-}
-
-static int by_id_root(const void *a, const void *b)
-{
-	const struct tp_root_entry *x = a, *y = b;
-	int r = compare(x->id, y->id);
-
-	return r ? r : compare(x->block, y->block);
-}
-
-static int by_id_details(const void *a, const void *b)
-{
-	const struct tp_details_entry *x = a, *y = b;
-	int r = compare(x->id, y->id);
-
-	return r ? r : compare(x->block, y->block);
-}
-
-/* The entry of a device as one of the two sees it: TP_REACHED_LIVE or TP_REACHED_HELD. NULL: it has none. */
 static const struct tp_details_entry *find_details(const struct tp_checker *checker, uint64_t id, uint32_t view)
 {
-	const struct tp_details_entry *entries = checker->details.entries;
-	size_t begin = 0;
-	size_t end = checker->details.nr;
-
-	while (begin < end) {
-		size_t middle = begin + (end - begin) / 2;
-
-		if (entries[middle].id < id)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	for (; begin < checker->details.nr && entries[begin].id == id; begin++)
-		if (entries[begin].flags & view)
-			return &entries[begin];
-	return NULL;
+	return tp_leaf_entries_find_seen(&checker->details, sizeof(struct tp_details_entry), id, view);
 }
 
 static const struct tp_root_entry *find_root(const struct tp_checker *checker, uint64_t id, uint32_t view)
 {
-	const struct tp_root_entry *entries = checker->roots.entries;
-	size_t begin = 0;
-	size_t end = checker->roots.nr;
-
-	while (begin < end) {
-		size_t middle = begin + (end - begin) / 2;
-
-		if (entries[middle].id < id)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	for (; begin < checker->roots.nr && entries[begin].id == id; begin++)
-		if (entries[begin].flags & view)
-			return &entries[begin];
-	return NULL;
+	return tp_leaf_entries_find_seen(&checker->roots, sizeof(struct tp_root_entry), id, view);
 }
 
 static struct tp_finding at_device(int rule, int severity, int part, uint32_t block, uint64_t id)
@@ -126,18 +75,18 @@ static void check_both(struct tp_checker *checker, uint32_t view)
 
 	for (size_t i = 0; is_whole(checker, THINP_CHECK_DEVICES) && i < checker->details.nr; i++) {
 		struct tp_finding finding = at_device(THINP_CHECK_D1, THINP_CHECK_FATAL, THINP_CHECK_DETAILS,
-						      details[i].block, details[i].id);
+						      details[i].at.block, details[i].at.key);
 
-		if (details[i].flags & view && !find_root(checker, details[i].id, view))
-			tp_found(finder, &finding, "device %" PRIu64 " has details, but no mappings%s", details[i].id,
-				 in_view(view));
+		if (details[i].at.flags & view && !find_root(checker, details[i].at.key, view))
+			tp_found(finder, &finding, "device %" PRIu64 " has details, but no mappings%s",
+				 details[i].at.key, in_view(view));
 	}
 	for (size_t i = 0; is_whole(checker, THINP_CHECK_DETAILS) && i < checker->roots.nr; i++) {
-		struct tp_finding finding =
-			at_device(THINP_CHECK_D1, THINP_CHECK_FATAL, THINP_CHECK_DEVICES, roots[i].block, roots[i].id);
+		struct tp_finding finding = at_device(THINP_CHECK_D1, THINP_CHECK_FATAL, THINP_CHECK_DEVICES,
+						      roots[i].at.block, roots[i].at.key);
 
-		if (roots[i].flags & view && !find_details(checker, roots[i].id, view))
-			tp_found(finder, &finding, "device %" PRIu64 " has mappings, but no details%s", roots[i].id,
+		if (roots[i].at.flags & view && !find_details(checker, roots[i].at.key, view))
+			tp_found(finder, &finding, "device %" PRIu64 " has mappings, but no details%s", roots[i].at.key,
 				 in_view(view));
 	}
 }
@@ -146,31 +95,32 @@ static void check_times(struct tp_finder *finder, const struct tp_details_entry 
 {
 	const struct tp_device_details *details = &entry->details;
 	struct tp_finding finding =
-		at_device(THINP_CHECK_D4, THINP_CHECK_FATAL, THINP_CHECK_DETAILS, entry->block, entry->id);
+		at_device(THINP_CHECK_D4, THINP_CHECK_FATAL, THINP_CHECK_DETAILS, entry->at.block, entry->at.key);
 
 	finding.stored = details->snapshotted_time;
 	if (details->creation_time > details->snapshotted_time) {
 		finding.expected = details->creation_time;
 		tp_found(finder, &finding, "device %" PRIu64 ": last snapshot at %" PRIu32 ", but created at %" PRIu32,
-			 entry->id, details->snapshotted_time, details->creation_time);
+			 entry->at.key, details->snapshotted_time, details->creation_time);
 	}
 	if (details->snapshotted_time > now) {
 		finding.severity = THINP_CHECK_WARNING;
 		finding.expected = now;
 		tp_found(finder, &finding, "device %" PRIu64 ": last snapshot at %" PRIu32 ", but now is %" PRIu32,
-			 entry->id, details->snapshotted_time, now);
+			 entry->at.key, details->snapshotted_time, now);
 	}
 }
 
 static void check_entry(struct tp_checker *checker, const struct tp_details_entry *entry)
 {
 	struct tp_finder *finder = &checker->workers[0].finder;
-	const struct tp_thin_superblock *sb = entry->flags & TP_REACHED_HELD ? &checker->held : &checker->live;
+	const struct tp_thin_superblock *sb = entry->at.flags & TP_REACHED_HELD ? &checker->held : &checker->live;
 	struct tp_finding finding =
-		at_device(THINP_CHECK_D3, THINP_CHECK_WARNING, THINP_CHECK_DETAILS, entry->block, entry->id);
+		at_device(THINP_CHECK_D3, THINP_CHECK_WARNING, THINP_CHECK_DETAILS, entry->at.block, entry->at.key);
 
-	if (entry->id > MAX_DEV_ID)
-		tp_found(finder, &finding, "device %" PRIu64 ": no kernel takes ids beyond %u", entry->id, MAX_DEV_ID);
+	if (entry->at.key > MAX_DEV_ID)
+		tp_found(finder, &finding, "device %" PRIu64 ": no kernel takes ids beyond %u", entry->at.key,
+			 MAX_DEV_ID);
 	check_times(finder, entry, sb->time);
 	if (entry->details.transaction_id <= sb->transaction_id)
 		return;
@@ -178,17 +128,15 @@ static void check_entry(struct tp_checker *checker, const struct tp_details_entr
 	finding.stored = entry->details.transaction_id;
 	finding.expected = sb->transaction_id;
 	tp_found(finder, &finding, "device %" PRIu64 ": of transaction %" PRIu64 ", but the pool's is %" PRIu64,
-		 entry->id, entry->details.transaction_id, sb->transaction_id);
+		 entry->at.key, entry->details.transaction_id, sb->transaction_id);
 }
 
 void tp_devices_check(struct tp_checker *checker)
 {
 	const struct tp_details_entry *details = checker->details.entries;
 
-	if (checker->roots.nr)
-		qsort(checker->roots.entries, checker->roots.nr, sizeof(struct tp_root_entry), by_id_root);
-	if (checker->details.nr)
-		qsort(checker->details.entries, checker->details.nr, sizeof(struct tp_details_entry), by_id_details);
+	tp_leaf_entries_sort(&checker->roots, sizeof(struct tp_root_entry));
+	tp_leaf_entries_sort(&checker->details, sizeof(struct tp_details_entry));
 	if (!checker->only_snap)
 		check_both(checker, TP_REACHED_LIVE);
 	if (checker->has_held)
@@ -200,15 +148,15 @@ void tp_devices_check(struct tp_checker *checker)
 /* Devices without details are told elsewhere; nothing is known about what they share. */
 static int reach_mappings(struct tp_checker *checker, const struct tp_root_entry *entry, size_t i)
 {
-	const struct tp_details_entry *details = find_details(checker, entry->id, TP_REACHED_LIVE);
-	bool is_live = entry->flags & TP_REACHED_LIVE;
+	const struct tp_details_entry *details = find_details(checker, entry->at.key, TP_REACHED_LIVE);
+	bool is_live = entry->at.flags & TP_REACHED_LIVE;
 	struct tp_reach reach = {
 		.part = THINP_CHECK_MAPPINGS,
-		.from = entry->block,
-		.device_id = entry->id,
+		.from = entry->at.block,
+		.device_id = entry->at.key,
 		.snap_time = is_live && details ? details->details.snapshotted_time : TP_NEVER_ALONE,
 		.device = is_live ? (uint32_t)i : TP_NO_DEVICE,
-		.flags = entry->flags,
+		.flags = entry->at.flags,
 	};
 
 	return tp_tree_reach_root(&checker->workers[0], entry->root, &reach);
@@ -229,7 +177,7 @@ static void check_total(struct tp_checker *checker, const struct tp_details_entr
 			const struct tp_root_entry *root)
 {
 	struct tp_finding finding =
-		at_device(THINP_CHECK_D2, THINP_CHECK_META, THINP_CHECK_DETAILS, entry->block, entry->id);
+		at_device(THINP_CHECK_D2, THINP_CHECK_META, THINP_CHECK_DETAILS, entry->at.block, entry->at.key);
 	const struct tp_node_info *info;
 
 	if (!root->root || root->root >= checker->nr_blocks)
@@ -241,8 +189,8 @@ static void check_total(struct tp_checker *checker, const struct tp_details_entr
 	finding.stored = entry->details.mapped_blocks;
 	finding.expected = info->nr_mappings;
 	tp_found(&checker->workers[0].finder, &finding,
-		 "device %" PRIu64 ": says %" PRIu64 " blocks are mapped, but %" PRIu64 " are%s", entry->id,
-		 finding.stored, finding.expected, root->flags & TP_REACHED_LIVE ? "" : in_view(TP_REACHED_HELD));
+		 "device %" PRIu64 ": says %" PRIu64 " blocks are mapped, but %" PRIu64 " are%s", entry->at.key,
+		 finding.stored, finding.expected, root->at.flags & TP_REACHED_LIVE ? "" : in_view(TP_REACHED_HELD));
 }
 
 void tp_devices_check_totals(struct tp_checker *checker)
@@ -250,13 +198,13 @@ void tp_devices_check_totals(struct tp_checker *checker)
 	const struct tp_details_entry *details = checker->details.entries;
 
 	for (size_t i = 0; i < checker->details.nr; i++) {
-		const struct tp_root_entry *live = find_root(checker, details[i].id, TP_REACHED_LIVE);
-		const struct tp_root_entry *held = find_root(checker, details[i].id, TP_REACHED_HELD);
-		bool is_live = details[i].flags & TP_REACHED_LIVE;
+		const struct tp_root_entry *live = find_root(checker, details[i].at.key, TP_REACHED_LIVE);
+		const struct tp_root_entry *held = find_root(checker, details[i].at.key, TP_REACHED_HELD);
+		bool is_live = details[i].at.flags & TP_REACHED_LIVE;
 
 		if (is_live && live)
 			check_total(checker, &details[i], live);
-		if (details[i].flags & TP_REACHED_HELD && held && !(is_live && live && live->root == held->root))
+		if (details[i].at.flags & TP_REACHED_HELD && held && !(is_live && live && live->root == held->root))
 			check_total(checker, &details[i], held);
 	}
 }

@@ -52,7 +52,7 @@ static uint64_t device_of(const struct leaf *leaf)
 {
 	const struct tp_root_entry *roots = leaf->worker->checker->roots.entries;
 
-	return leaf->info->device < TP_MANY ? roots[leaf->info->device].id : THINP_CHECK_NONE;
+	return leaf->info->device < TP_MANY ? roots[leaf->info->device].at.key : THINP_CHECK_NONE;
 }
 
 static void found(const struct leaf *leaf, int rule, int severity, uint32_t i, const char *text, uint64_t stored,

@@ -7,7 +7,6 @@
 #include "format/node.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
 /* --- leaves --- */
 
@@ -18,7 +17,7 @@ int tp_maps_take_index(struct tp_checker *checker, const uint8_t *leaf, uint32_t
 
 		if (!found)
 			return THINP_ENOMEM;
-		*found = (struct tp_index_found){.key = tp_node_key(leaf, i), .block = block};
+		*found = (struct tp_index_found){.at = {.key = tp_node_key(leaf, i), .block = block}};
 		tp_index_entry_unpack(tp_node_values(leaf) + TP_INDEX_ENTRY_SIZE * (size_t)i, &found->entry);
 	}
 	return 0;
@@ -27,41 +26,20 @@ int tp_maps_take_index(struct tp_checker *checker, const uint8_t *leaf, uint32_t
 int tp_maps_take_overflow(struct tp_checker *checker, struct tp_vector *overflow, const uint8_t *leaf, uint32_t block)
 {
 	for (uint32_t i = 0; i < tp_node_nr_entries(leaf); i++) {
-		struct tp_overflow *entry = tp_vector_add(checker, overflow, sizeof(*entry));
+		struct tp_leaf_entry *entry = tp_vector_add(checker, overflow, sizeof(*entry));
 
 		if (!entry)
 			return THINP_ENOMEM;
-		*entry = (struct tp_overflow){.key = tp_node_key(leaf, i),
-					      .count = tp_load_le32(tp_node_values(leaf) + 4 * (size_t)i),
-					      .block = block};
+		*entry = (struct tp_leaf_entry){.key = tp_node_key(leaf, i),
+						.count = tp_load_le32(tp_node_values(leaf) + 4 * (size_t)i),
+						.block = block};
 	}
 	return 0;
 }
 
-static int compare(uint64_t a, uint64_t b)
-{
-	return (a > b) - (a < b);
-}
-
-static int by_key_index(const void *a, const void *b)
-{
-	const struct tp_index_found *x = a, *y = b;
-	int r = compare(x->key, y->key);
-
-	return r ? r : compare(x->block, y->block);
-}
-
-static int by_key_overflow(const void *a, const void *b)
-{
-	const struct tp_overflow *x = a, *y = b;
-	int r = compare(x->key, y->key);
-
-	return r ? r : compare(x->block, y->block);
-}
-
 /* --- overflow --- */
 
-static void found_overflow(struct tp_map *map, int rule, const struct tp_overflow *entry, const char *text)
+static void found_overflow(struct tp_map *map, int rule, const struct tp_leaf_entry *entry, const char *text)
 {
 	struct tp_finding finding = tp_finding(rule, THINP_CHECK_FATAL, map->overflow_part, entry->block);
 
@@ -74,10 +52,9 @@ static void found_overflow(struct tp_map *map, int rule, const struct tp_overflo
 
 static void check_overflow(struct tp_map *map)
 {
-	struct tp_overflow *entries = map->overflow->entries;
+	struct tp_leaf_entry *entries = map->overflow->entries;
 
-	if (map->overflow->nr)
-		qsort(entries, map->overflow->nr, sizeof(*entries), by_key_overflow);
+	tp_leaf_entries_sort(map->overflow, sizeof(*entries));
 	for (size_t i = 0; i < map->overflow->nr; i++) {
 		if (entries[i].key >= map->root.nr_blocks)
 			found_overflow(map, THINP_CHECK_SM10, &entries[i], "of a block that does not exist");
@@ -107,26 +84,28 @@ static void found_gap(struct tp_map *map, uint64_t begin, uint64_t end)
 
 static void found_surplus(struct tp_map *map, const struct tp_index_found *found)
 {
-	struct tp_finding finding = tp_finding(THINP_CHECK_SM1, THINP_CHECK_FATAL, map->index_part, found->block);
+	struct tp_finding finding = tp_finding(THINP_CHECK_SM1, THINP_CHECK_FATAL, map->index_part, found->at.block);
 
-	finding.begin = found->key;
-	finding.end = found->key + 1;
+	finding.begin = found->at.key;
+	finding.end = found->at.key + 1;
 	tp_found(map->finder, &finding, "the index of the %s map has bitmap %" PRIu64 " of %" PRIu64, map->name,
-		 found->key, bitmaps_of(map));
+		 found->at.key, bitmaps_of(map));
 }
 
 /* Follows the pointer to a bitmap. */
 static int reach_bitmap(struct tp_checker *checker, struct tp_map *map, const struct tp_index_found *found)
 {
 	struct tp_bitmap_ref *ref = tp_vector_add(checker, &map->bitmaps, sizeof(*ref));
-	struct tp_reach reach = {
-		.part = map->bitmap_part, .from = found->block, .device_id = THINP_CHECK_NONE, .device = TP_NO_DEVICE};
+	struct tp_reach reach = {.part = map->bitmap_part,
+				 .from = found->at.block,
+				 .device_id = THINP_CHECK_NONE,
+				 .device = TP_NO_DEVICE};
 	bool is_sound;
 	int r = ref ? tp_node_reach(&checker->workers[0], found->entry.bitmap, &reach, &is_sound) : THINP_ENOMEM;
 
 	if (r)
 		return r;
-	*ref = (struct tp_bitmap_ref){.number = found->key, .entry = found->entry, .from = found->block};
+	*ref = (struct tp_bitmap_ref){.number = found->at.key, .entry = found->entry, .from = found->at.block};
 	if (!is_sound) {
 		map->bitmaps.nr--;
 		map->is_whole = false;
@@ -141,16 +120,15 @@ static int reach_data_bitmaps(struct tp_checker *checker, struct tp_map *map)
 	uint64_t next = 0;
 	int r = 0;
 
-	if (checker->index.nr)
-		qsort(entries, checker->index.nr, sizeof(*entries), by_key_index);
+	tp_leaf_entries_sort(&checker->index, sizeof(*entries));
 	for (size_t i = 0; !r && i < checker->index.nr; i++) {
-		if (entries[i].key >= bitmaps_of(map) || (i && entries[i].key == entries[i - 1].key)) {
+		if (entries[i].at.key >= bitmaps_of(map) || (i && entries[i].at.key == entries[i - 1].at.key)) {
 			found_surplus(map, &entries[i]);
 			continue;
 		}
-		if (entries[i].key > next && is_index_whole)
-			found_gap(map, next, entries[i].key);
-		next = entries[i].key + 1;
+		if (entries[i].at.key > next && is_index_whole)
+			found_gap(map, next, entries[i].at.key);
+		next = entries[i].at.key + 1;
 		r = reach_bitmap(checker, map, &entries[i]);
 	}
 	if (!r && next < bitmaps_of(map) && is_index_whole)
@@ -176,7 +154,7 @@ static int take_metadata_index(struct tp_checker *checker, struct tp_map *map, c
 	int r = 0;
 
 	for (i = 0; !r && i < nr; i++) {
-		struct tp_index_found found = {.key = i, .block = (uint32_t)map->root.bitmap_root};
+		struct tp_index_found found = {.at = {.key = i, .block = (uint32_t)map->root.bitmap_root}};
 
 		tp_index_entry_unpack(data + 16 + TP_INDEX_ENTRY_SIZE * (size_t)i, &found.entry);
 		r = reach_bitmap(checker, map, &found);

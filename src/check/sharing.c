@@ -83,7 +83,7 @@ static uint64_t id_of(const struct tp_checker *checker, uint32_t device)
 {
 	const struct tp_root_entry *roots = checker->roots.entries;
 
-	return device < TP_MANY ? roots[device].id : THINP_CHECK_NONE;
+	return device < TP_MANY ? roots[device].at.key : THINP_CHECK_NONE;
 }
 
 static int run_all(struct tp_checker *checker, int (*fn)(struct tp_worker *worker))
@@ -232,7 +232,8 @@ static size_t device_with_both(struct tp_checker *checker, const struct seen *a,
 	if (a->device < TP_MANY && b->device < TP_MANY)
 		return a->device == b->device ? a->device : checker->roots.nr;
 	for (size_t i = 0; i < checker->roots.nr; i++)
-		if (roots[i].flags & TP_REACHED_LIVE && leaf_for(checker, roots[i].root, a->virtual_block) == a->leaf &&
+		if (roots[i].at.flags & TP_REACHED_LIVE &&
+		    leaf_for(checker, roots[i].root, a->virtual_block) == a->leaf &&
 		    leaf_for(checker, roots[i].root, b->virtual_block) == b->leaf)
 			return i;
 	return checker->roots.nr;
