@@ -88,3 +88,44 @@ int tp_io_in_order(const struct tp_io_steps *steps, void *ctx, struct thinp_io_o
 	tp_io_set_results(ops + at, nr_ops - at, THINP_ECANCELED);
 	return failure ? failure->result : 0;
 }
+
+struct per_block {
+	const struct tp_io_per_block *steps;
+	void *ctx;
+};
+
+static int per_block_op(const struct per_block *device, const struct thinp_io_op *op)
+{
+	uint8_t *buffer = op->buffer;
+	int r = 0;
+
+	if (op->kind == THINP_IO_DISCARD)
+		return device->steps->discard(device->ctx, op->block, op->block + op->nr_blocks);
+	for (uint64_t n = 0; n < op->nr_blocks && !r; n++, buffer += THINP_BLOCK_SIZE) {
+		if (op->kind == THINP_IO_WRITE)
+			r = device->steps->write(device->ctx, op->block + n, buffer);
+		else
+			r = device->steps->read(device->ctx, op->block + n, buffer);
+	}
+	return r;
+}
+
+static void per_block_transfer(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
+{
+	for (size_t i = 0; i < nr_ops; i++)
+		ops[i].result = per_block_op(ctx, &ops[i]);
+}
+
+static int per_block_flush(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+int tp_io_per_block(const struct tp_io_per_block *steps, void *ctx, struct thinp_io_op *ops, size_t nr_ops)
+{
+	static const struct tp_io_steps in_order = {.transfer = per_block_transfer, .flush = per_block_flush};
+	struct per_block device = {.steps = steps, .ctx = ctx};
+
+	return tp_io_in_order(&in_order, &device, ops, nr_ops);
+}

@@ -31,6 +31,16 @@ struct tp_io_steps {
  * failure. */
 int tp_io_in_order(const struct tp_io_steps *steps, void *ctx, struct thinp_io_op *ops, size_t nr_ops);
 
+/* How a back-end without a volatile cache treats a block, and discards those from begin to end: 0 or a code. */
+struct tp_io_per_block {
+	int (*read)(void *ctx, thinp_block_t block, uint8_t *buffer);
+	int (*write)(void *ctx, thinp_block_t block, const uint8_t *buffer);
+	int (*discard)(void *ctx, thinp_block_t begin, thinp_block_t end);
+};
+
+/* As tp_io_in_order(), one block after the other; a flush does nothing. */
+int tp_io_per_block(const struct tp_io_per_block *steps, void *ctx, struct thinp_io_op *ops, size_t nr_ops);
+
 /* The number of operations in front of the first FLUSH. */
 size_t tp_io_find_flush(const struct thinp_io_op *ops, size_t nr_ops);
 

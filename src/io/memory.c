@@ -55,8 +55,9 @@ static pthread_mutex_t *stripe_of(struct memory *memory, thinp_block_t block)
 	return &memory->stripes[block % NR_STRIPES];
 }
 
-static void read_block(struct memory *memory, thinp_block_t block, uint8_t *buffer)
+static int read_block(void *ctx, thinp_block_t block, uint8_t *buffer)
 {
+	struct memory *memory = ctx;
 	const uint8_t *data;
 
 	pthread_mutex_lock(stripe_of(memory, block));
@@ -66,59 +67,34 @@ static void read_block(struct memory *memory, thinp_block_t block, uint8_t *buff
 	else
 		memset(buffer, 0, THINP_BLOCK_SIZE);
 	pthread_mutex_unlock(stripe_of(memory, block));
+	return 0;
 }
 
-static int write_block(struct memory *memory, thinp_block_t block, const uint8_t *buffer)
+static int write_block(void *ctx, thinp_block_t block, const uint8_t *buffer)
 {
+	struct memory *memory = ctx;
+
 	return tp_sparse_write(&memory->blocks, stripe_of(memory, block), block, buffer);
 }
 
-static void discard_blocks(struct memory *memory, thinp_block_t begin, thinp_block_t end)
+static int discard_blocks(void *ctx, thinp_block_t begin, thinp_block_t end)
 {
+	struct memory *memory = ctx;
 	thinp_block_t block = tp_sparse_skip(&memory->blocks, begin);
 
 	while (block < end) {
 		tp_sparse_drop(&memory->blocks, stripe_of(memory, block), block);
 		block = tp_sparse_skip(&memory->blocks, block + 1);
 	}
-}
-
-static int transfer_op(struct memory *memory, const struct thinp_io_op *op)
-{
-	uint8_t *buffer = op->buffer;
-	int r = 0;
-
-	if (op->kind == THINP_IO_DISCARD) {
-		discard_blocks(memory, op->block, op->block + op->nr_blocks);
-		return 0;
-	}
-	for (uint64_t n = 0; n < op->nr_blocks && !r; n++, buffer += THINP_BLOCK_SIZE) {
-		if (op->kind == THINP_IO_WRITE)
-			r = write_block(memory, op->block + n, buffer);
-		else
-			read_block(memory, op->block + n, buffer);
-	}
-	return r;
-}
-
-static void memory_transfer(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
-{
-	for (size_t i = 0; i < nr_ops; i++)
-		ops[i].result = transfer_op(ctx, &ops[i]);
-}
-
-/* There is no volatile cache to be emptied. */
-static int memory_flush(void *ctx)
-{
-	(void)ctx;
 	return 0;
 }
 
 static int memory_batch(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
 {
-	static const struct tp_io_steps steps = {.transfer = memory_transfer, .flush = memory_flush};
+	static const struct tp_io_per_block steps = {
+		.read = read_block, .write = write_block, .discard = discard_blocks};
 
-	return tp_io_in_order(&steps, ctx, ops, nr_ops);
+	return tp_io_per_block(&steps, ctx, ops, nr_ops);
 }
 
 static int memory_get_size(void *ctx, uint64_t *nr_blocks)

@@ -231,40 +231,27 @@ int tp_overlay_resize(struct tp_overlay *overlay, uint64_t nr_blocks)
 
 /* --- as a device --- */
 
-static int transfer_op(struct tp_overlay *overlay, const struct thinp_io_op *op)
+static int read_block(void *ctx, thinp_block_t block, uint8_t *buffer)
 {
-	uint8_t *buffer = op->buffer;
-	int r = 0;
-
-	if (op->kind == THINP_IO_DISCARD)
-		return tp_overlay_discard(overlay, op->block, op->block + op->nr_blocks);
-	for (uint64_t n = 0; n < op->nr_blocks && !r; n++, buffer += THINP_BLOCK_SIZE) {
-		if (op->kind == THINP_IO_WRITE)
-			r = tp_overlay_write(overlay, op->block + n, buffer);
-		else
-			r = tp_overlay_read(overlay, op->block + n, buffer);
-	}
-	return r;
+	return tp_overlay_read(ctx, block, buffer);
 }
 
-static void overlay_transfer(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
+static int write_block(void *ctx, thinp_block_t block, const uint8_t *buffer)
 {
-	for (size_t i = 0; i < nr_ops; i++)
-		ops[i].result = transfer_op(ctx, &ops[i]);
+	return tp_overlay_write(ctx, block, buffer);
 }
 
-/* There is no volatile cache to be emptied. */
-static int overlay_flush(void *ctx)
+static int discard_blocks(void *ctx, thinp_block_t begin, thinp_block_t end)
 {
-	(void)ctx;
-	return 0;
+	return tp_overlay_discard(ctx, begin, end);
 }
 
 static int overlay_batch(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
 {
-	static const struct tp_io_steps steps = {.transfer = overlay_transfer, .flush = overlay_flush};
+	static const struct tp_io_per_block steps = {
+		.read = read_block, .write = write_block, .discard = discard_blocks};
 
-	return tp_io_in_order(&steps, ctx, ops, nr_ops);
+	return tp_io_per_block(&steps, ctx, ops, nr_ops);
 }
 
 static int overlay_get_size(void *ctx, uint64_t *nr_blocks)
