@@ -66,25 +66,25 @@ static uint64_t add_runs(const struct tp_page *page, uint64_t *runs)
 }
 
 /* The same for a page that is not in memory. */
-static uint64_t add_stub_runs(const struct tp_stub *stub, uint64_t number, uint64_t *runs)
+static uint64_t add_remnant_runs(const struct tp_remnant *remnant, uint64_t number, uint64_t *runs)
 {
-	for (uint32_t r = 0; runs && r < stub->nr_freed; r++)
-		runs[r] = (number * TP_PAGE_NR_BLOCKS + tp_stub_first(stub->runs[r])) << RUN_BITS |
-			  tp_stub_length(stub->runs[r]);
-	return stub->nr_freed;
+	for (uint32_t r = 0; runs && r < remnant->nr_freed; r++)
+		runs[r] = (number * TP_PAGE_NR_BLOCKS + tp_remnant_first(remnant->runs[r])) << RUN_BITS |
+			  tp_remnant_length(remnant->runs[r]);
+	return remnant->nr_freed;
 }
 
 static uint64_t add_all_runs(const struct thinp_sm *sm, uint64_t *runs)
 {
 	uint64_t nr = 0, number = 0;
 	struct tp_page *page;
-	struct tp_stub *stub;
+	struct tp_remnant *remnant;
 
-	for (; tp_directory_next_any(&sm->pages, &number, &page, &stub); number++) {
+	for (; tp_directory_next_any(&sm->pages, &number, &page, &remnant); number++) {
 		uint64_t *place = runs ? runs + nr : NULL;
 
-		if (stub)
-			nr += add_stub_runs(stub, number, place);
+		if (remnant)
+			nr += add_remnant_runs(remnant, number, place);
 		else if (page->is_dirty)
 			nr += add_runs(page, place);
 	}
@@ -211,22 +211,22 @@ static uint64_t nr_not_held(const struct thinp_sm *sm, uint64_t first, uint64_t 
 	return sum;
 }
 
-void tp_sm_commit_stubs(struct thinp_sm *sm, bool hold)
+void tp_sm_commit_remnants(struct thinp_sm *sm, bool hold)
 {
 	uint64_t number = 0;
 	struct tp_page *page;
-	struct tp_stub *stub;
+	struct tp_remnant *remnant;
 
-	for (; tp_directory_next_any(&sm->pages, &number, &page, &stub); number++) {
-		if (!stub)
+	for (; tp_directory_next_any(&sm->pages, &number, &page, &remnant); number++) {
+		if (!remnant)
 			continue;
-		for (uint32_t r = 0; !hold && r < stub->nr_freed; r++)
+		for (uint32_t r = 0; !hold && r < remnant->nr_freed; r++)
 			sm->now.nr_available +=
-				nr_not_held(sm, number * TP_PAGE_NR_BLOCKS + tp_stub_first(stub->runs[r]),
-					    tp_stub_length(stub->runs[r]));
-		*tp_directory_stub(&sm->pages, number) = NULL;
-		sm->pages.bytes -= tp_stub_bytes(stub);
-		tp_stub_free(&sm->allocator, stub);
+				nr_not_held(sm, number * TP_PAGE_NR_BLOCKS + tp_remnant_first(remnant->runs[r]),
+					    tp_remnant_length(remnant->runs[r]));
+		*tp_directory_remnant(&sm->pages, number) = NULL;
+		sm->pages.bytes -= tp_remnant_bytes(remnant);
+		tp_remnant_free(&sm->allocator, remnant);
 	}
 }
 

@@ -156,7 +156,8 @@ static int load_counts(struct thinp_sm *sm, struct tp_page *page)
 	if (r)
 		return r;
 	if (behind < TP_PAGE_NR_BLOCKS &&
-	    !tp_sm_has_stub(sm, page->number)) /* entries behind the end should be 0, and must be when the map grows */
+	    !tp_sm_has_remnant(sm,
+			       page->number)) /* entries behind the end should be 0, and must be when the map grows */
 		memset(page->counts + behind, 0, TP_PAGE_NR_BLOCKS - behind);
 	page->nr_leaves = 1;
 	page->leaves_known_at = UINT64_MAX;
@@ -168,7 +169,7 @@ static int load_counts(struct thinp_sm *sm, struct tp_page *page)
 	return r;
 }
 
-/* The rows of bits follow from the counts, which are those of the last commit, and from what the stub tells. */
+/* The rows of bits follow from the counts, which are those of the last commit, and from what the remnant tells. */
 static void fill_bits(struct thinp_sm *sm, struct tp_page *page)
 {
 	uint32_t limit = tp_sm_page_limit(sm, page->number);
@@ -178,7 +179,7 @@ static void fill_bits(struct thinp_sm *sm, struct tp_page *page)
 		page->committed[w] = tp_page_used_word(page, w);
 		page->nr_used += (uint32_t)__builtin_popcountll(page->committed[w]);
 	}
-	tp_sm_apply_stub(sm, page);
+	tp_sm_apply_remnant(sm, page);
 	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
 		page->available[w] = ~(tp_page_used_word(page, w) | page->committed[w] | page->held[w]);
 		if (w * 64 + 64 > limit)

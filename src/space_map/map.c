@@ -276,7 +276,7 @@ void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold)
 		if (page->is_dirty)
 			commit_page(sm, page, hold);
 	}
-	tp_sm_commit_stubs(sm, hold);
+	tp_sm_commit_remnants(sm, hold);
 	if (hold)
 		tp_sm_hold_freed(sm, commit);
 	tp_sm_forget_freed(sm, sm->pending);

@@ -73,7 +73,7 @@ static void drop_chunk(struct tp_directory *directory, struct tp_directory_chunk
 		return;
 	for (size_t i = 0; i < TP_DIRECTORY_CHUNK; i++) {
 		tp_free(&directory->allocator, chunk->pages[i], sizeof(struct tp_page));
-		tp_stub_free(&directory->allocator, chunk->stubs[i]);
+		tp_remnant_free(&directory->allocator, chunk->remnants[i]);
 	}
 	tp_free(&directory->allocator, chunk, sizeof(*chunk));
 }
@@ -148,13 +148,13 @@ void tp_directory_drop(struct tp_directory *directory, struct tp_page *page)
 	directory->bytes -= sizeof(*page);
 }
 
-struct tp_stub **tp_directory_stub(const struct tp_directory *directory, uint64_t number)
+struct tp_remnant **tp_directory_remnant(const struct tp_directory *directory, uint64_t number)
 {
 	struct tp_directory_chunk *chunk = NULL;
 
 	if (number / TP_DIRECTORY_CHUNK < directory->nr_chunks)
 		chunk = directory->chunks[number / TP_DIRECTORY_CHUNK];
-	return chunk ? &chunk->stubs[number % TP_DIRECTORY_CHUNK] : NULL;
+	return chunk ? &chunk->remnants[number % TP_DIRECTORY_CHUNK] : NULL;
 }
 
 static struct tp_page *next_in_chunk(const struct tp_directory_chunk *chunk, uint64_t i)
@@ -180,7 +180,7 @@ struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t
 }
 
 bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *number, struct tp_page **page,
-			   struct tp_stub **stub)
+			   struct tp_remnant **remnant)
 {
 	uint64_t n = *number;
 
@@ -192,9 +192,9 @@ bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *numbe
 			continue;
 		}
 		*page = chunk->pages[n % TP_DIRECTORY_CHUNK];
-		*stub = chunk->stubs[n % TP_DIRECTORY_CHUNK];
+		*remnant = chunk->remnants[n % TP_DIRECTORY_CHUNK];
 		*number = n;
-		if (*page || *stub)
+		if (*page || *remnant)
 			return true;
 	}
 	return false;

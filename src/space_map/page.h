@@ -72,7 +72,7 @@ uint32_t tp_page_first_zero(const struct tp_page *page);
 #define TP_DIRECTORY_CHUNK 512u
 
 /* What is left of a page that went while it differed from the last commit; see trim.c. */
-struct tp_stub {
+struct tp_remnant {
 	uint32_t nr_freed; /* runs of blocks that came free since the last commit */
 	uint32_t nr_runs;  /* the others came into use */
 	uint32_t runs[];   /* first bit << 16 | number of bits; those that came free first */
@@ -80,7 +80,7 @@ struct tp_stub {
 
 struct tp_directory_chunk {
 	struct tp_page *pages[TP_DIRECTORY_CHUNK];
-	struct tp_stub *stubs[TP_DIRECTORY_CHUNK];
+	struct tp_remnant *remnants[TP_DIRECTORY_CHUNK];
 };
 
 struct tp_directory {
@@ -118,28 +118,28 @@ void tp_directory_put(struct tp_directory *directory, struct tp_page *page);
 /* Releases a page, which may be in it. */
 void tp_directory_drop(struct tp_directory *directory, struct tp_page *page);
 
-static inline uint32_t tp_stub_first(uint32_t run)
+static inline uint32_t tp_remnant_first(uint32_t run)
 {
 	return run >> 16;
 }
 
-static inline uint32_t tp_stub_length(uint32_t run)
+static inline uint32_t tp_remnant_length(uint32_t run)
 {
 	return run & 0xffff;
 }
 
-/* Where the stub of a page is; NULL: nowhere. */
-struct tp_stub **tp_directory_stub(const struct tp_directory *directory, uint64_t number);
+/* Where the remnant of a page is; NULL: nowhere. */
+struct tp_remnant **tp_directory_remnant(const struct tp_directory *directory, uint64_t number);
 
-/* The lowest number from this one on of which there is a page or a stub. False: there is none. */
+/* The lowest number from this one on of which there is a page or a remnant. False: there is none. */
 bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *number, struct tp_page **page,
-			   struct tp_stub **stub);
+			   struct tp_remnant **remnant);
 
 /* The page in memory with the lowest number, from this number on; NULL: none. */
 struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t number);
 
-/* Releases a stub, if there is one. */
-void tp_stub_free(const struct thinp_allocator *allocator, struct tp_stub *stub);
-size_t tp_stub_bytes(const struct tp_stub *stub);
+/* Releases a remnant, if there is one. */
+void tp_remnant_free(const struct thinp_allocator *allocator, struct tp_remnant *remnant);
+size_t tp_remnant_bytes(const struct tp_remnant *remnant);
 
 #endif

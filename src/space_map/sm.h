@@ -115,11 +115,11 @@ int tp_sm_find_leaves(struct thinp_sm *sm, struct tp_page *page) TP_MUST_USE;
 /* Takes the large counts of a page out of the table. */
 void tp_sm_forget_large(struct thinp_sm *sm, const struct tp_page *page);
 
-/* A stub stands for a page that differs from the last commit and is not in memory. */
-bool tp_sm_has_stub(const struct thinp_sm *sm, uint64_t number);
+/* A remnant stands for a page that differs from the last commit and is not in memory. */
+bool tp_sm_has_remnant(const struct thinp_sm *sm, uint64_t number);
 
-/* Gives a page that was read what its stub knows, and releases the stub. */
-void tp_sm_apply_stub(struct thinp_sm *sm, struct tp_page *page);
+/* Gives a page that was read what its remnant knows, and releases the remnant. */
+void tp_sm_apply_remnant(struct thinp_sm *sm, struct tp_page *page);
 
 static inline uint32_t tp_sm_page_count(const struct thinp_sm *sm, const struct tp_page *page, uint32_t i)
 {
@@ -193,8 +193,8 @@ void tp_sm_mark_held(const struct thinp_sm *sm, struct tp_page *page);
 void tp_sm_forget_freed(struct thinp_sm *sm, struct tp_freed *freed);
 void tp_sm_forget_all_freed(struct thinp_sm *sm);
 
-/* What came free in pages that are not in memory is available, or will be held. The stubs are done with. */
-void tp_sm_commit_stubs(struct thinp_sm *sm, bool hold);
+/* What came free in pages that are not in memory is available, or will be held. The remnants are done with. */
+void tp_sm_commit_remnants(struct thinp_sm *sm, bool hold);
 
 /* Takes the collected set into the held ones. */
 void tp_sm_hold_freed(struct thinp_sm *sm, uint64_t commit);

@@ -2,7 +2,7 @@
 /*
  * space_map/trim.c - keeping the memory for the counts of a data map within a limit.
  *
- * A page that is as the last commit has it can just go. One that was changed is recorded early, and leaves a stub: which of
+ * A page that is as the last commit has it can just go. One that was changed is recorded early, and leaves a remnant: which of
  * its blocks came free since the last commit, and which came into use. With that and its bitmap it can be made again.
  */
 #include "space_map/record.h"
@@ -11,25 +11,25 @@
 
 static size_t size_of(uint32_t nr_runs)
 {
-	return sizeof(struct tp_stub) + nr_runs * sizeof(uint32_t);
+	return sizeof(struct tp_remnant) + nr_runs * sizeof(uint32_t);
 }
 
-size_t tp_stub_bytes(const struct tp_stub *stub)
+size_t tp_remnant_bytes(const struct tp_remnant *remnant)
 {
-	return size_of(stub->nr_runs);
+	return size_of(remnant->nr_runs);
 }
 
-void tp_stub_free(const struct thinp_allocator *allocator, struct tp_stub *stub)
+void tp_remnant_free(const struct thinp_allocator *allocator, struct tp_remnant *remnant)
 {
-	if (stub)
-		tp_free(allocator, stub, size_of(stub->nr_runs));
+	if (remnant)
+		tp_free(allocator, remnant, size_of(remnant->nr_runs));
 }
 
 static void set_run(uint64_t *bits, uint32_t run, bool to)
 {
-	uint32_t i = tp_stub_first(run);
+	uint32_t i = tp_remnant_first(run);
 
-	for (uint32_t end = i + tp_stub_length(run); i < end; i++) {
+	for (uint32_t end = i + tp_remnant_length(run); i < end; i++) {
 		if (to)
 			tp_bit_set(bits, i);
 		else
@@ -37,7 +37,7 @@ static void set_run(uint64_t *bits, uint32_t run, bool to)
 	}
 }
 
-/* --- making stubs --- */
+/* --- making remnants --- */
 
 static uint32_t add_runs(const uint64_t *bits, uint32_t *runs)
 {
@@ -52,10 +52,10 @@ static uint32_t add_runs(const uint64_t *bits, uint32_t *runs)
 	return nr;
 }
 
-static int make_stub(struct thinp_sm *sm, const struct tp_page *page, struct tp_stub **out)
+static int make_remnant(struct thinp_sm *sm, const struct tp_page *page, struct tp_remnant **out)
 {
 	uint64_t came_free[TP_PAGE_NR_WORDS], came_into_use[TP_PAGE_NR_WORDS];
-	struct tp_stub *stub;
+	struct tp_remnant *remnant;
 	uint32_t nr, nr_freed;
 
 	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
@@ -66,56 +66,56 @@ static int make_stub(struct thinp_sm *sm, const struct tp_page *page, struct tp_
 	}
 	nr_freed = add_runs(came_free, NULL);
 	nr = nr_freed + add_runs(came_into_use, NULL);
-	stub = tp_alloc_zeroed(&sm->allocator, 1, size_of(nr));
-	if (!stub)
+	remnant = tp_alloc_zeroed(&sm->allocator, 1, size_of(nr));
+	if (!remnant)
 		return THINP_ENOMEM;
-	stub->nr_freed = nr_freed;
-	stub->nr_runs = nr;
-	add_runs(came_free, stub->runs);
-	add_runs(came_into_use, stub->runs + nr_freed);
+	remnant->nr_freed = nr_freed;
+	remnant->nr_runs = nr;
+	add_runs(came_free, remnant->runs);
+	add_runs(came_into_use, remnant->runs + nr_freed);
 	sm->pages.bytes += size_of(nr);
-	*out = stub;
+	*out = remnant;
 	return 0;
 }
 
 static int drop_page(struct thinp_sm *sm, struct tp_page *page)
 {
-	struct tp_stub *stub = NULL;
+	struct tp_remnant *remnant = NULL;
 
 	if (page->is_dirty) {
-		int r = make_stub(sm, page, &stub);
+		int r = make_remnant(sm, page, &remnant);
 
 		if (r)
 			return r;
 	}
-	*tp_directory_stub(&sm->pages, page->number) = stub;
+	*tp_directory_remnant(&sm->pages, page->number) = remnant;
 	tp_sm_forget_large(sm, page);
 	tp_directory_drop(&sm->pages, page);
 	return 0;
 }
 
-/* --- using stubs --- */
+/* --- using remnants --- */
 
-void tp_sm_apply_stub(struct thinp_sm *sm, struct tp_page *page)
+void tp_sm_apply_remnant(struct thinp_sm *sm, struct tp_page *page)
 {
-	struct tp_stub **place = tp_directory_stub(&sm->pages, page->number);
-	struct tp_stub *stub = *place;
+	struct tp_remnant **place = tp_directory_remnant(&sm->pages, page->number);
+	struct tp_remnant *remnant = *place;
 
-	if (!stub)
+	if (!remnant)
 		return;
-	for (uint32_t r = 0; r < stub->nr_runs; r++)
-		set_run(page->committed, stub->runs[r], r < stub->nr_freed);
+	for (uint32_t r = 0; r < remnant->nr_runs; r++)
+		set_run(page->committed, remnant->runs[r], r < remnant->nr_freed);
 	page->is_dirty = true;
 	page->is_shadow = true;
 	page->is_recorded = true;
 	*place = NULL;
-	sm->pages.bytes -= tp_stub_bytes(stub);
-	tp_stub_free(&sm->allocator, stub);
+	sm->pages.bytes -= tp_remnant_bytes(remnant);
+	tp_remnant_free(&sm->allocator, remnant);
 }
 
-bool tp_sm_has_stub(const struct thinp_sm *sm, uint64_t number)
+bool tp_sm_has_remnant(const struct thinp_sm *sm, uint64_t number)
 {
-	struct tp_stub **place = tp_directory_stub(&sm->pages, number);
+	struct tp_remnant **place = tp_directory_remnant(&sm->pages, number);
 
 	return place && *place;
 }
