@@ -72,5 +72,6 @@ extern const struct covered failures_of_changing_trees[];
 extern const struct covered failures_of_changing_arrays[];
 extern const struct covered failures_of_space_map[];
 extern const struct covered failures_of_store[];
+extern const struct covered failures_of_changing_pools[];
 
 #endif

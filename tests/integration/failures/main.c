@@ -26,6 +26,7 @@ static const struct covered *const tables[] = {
 	failures_of_changing_arrays,
 	failures_of_space_map,
 	failures_of_store,
+	failures_of_changing_pools,
 };
 #define NR_TABLES (sizeof(tables) / sizeof(tables[0]))
 
