@@ -11,6 +11,7 @@
 #include "support/meta_check.h"
 #include "support/pool_model.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,9 @@ static uint64_t place(const struct pool_model *m, uint32_t block)
 
 /* --- opening and transactions ---------------------------------------------------------------------------------------- */
 
-void pool_model_open(struct pool_model *m, uint64_t nr_metadata, uint64_t nr_data, const struct thinp_pool_opts *opts)
+void pool_model_open_on(struct pool_model *m, struct thinp_io *io, uint64_t nr_data, const struct thinp_pool_opts *opts)
 {
-	const struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .nr_blocks = nr_metadata};
-
+	m->io = io;
 	m->opts = *opts;
 	m->opts.size = sizeof(m->opts);
 	m->opts.flags |= THINP_POOL_WRITABLE | THINP_POOL_CREATE;
@@ -42,9 +42,17 @@ void pool_model_open(struct pool_model *m, uint64_t nr_metadata, uint64_t nr_dat
 	memset(&m->now, 0, sizeof(m->now));
 	m->now.nr_data = nr_data;
 	m->committed = m->now;
-	assert_int_equal(thinp_io_open_memory(&io_opts, &m->io), 0);
 	assert_int_equal(thinp_pool_open(m->io, &m->opts, &m->pool), 0);
 	m->opts.nr_data_blocks = 0;
+}
+
+void pool_model_open(struct pool_model *m, uint64_t nr_metadata, uint64_t nr_data, const struct thinp_pool_opts *opts)
+{
+	const struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .nr_blocks = nr_metadata};
+	struct thinp_io *io;
+
+	assert_int_equal(thinp_io_open_memory(&io_opts, &io), 0);
+	pool_model_open_on(m, io, nr_data, opts);
 }
 
 void pool_model_close(struct pool_model *m)
@@ -159,10 +167,21 @@ static void set(struct pool_model *m, uint32_t device, uint32_t block, uint64_t 
 	m->now.devices[device].time[block] = m->now.time;
 }
 
+/* As thinp_pool_alloc_data(). */
+static int take_data(struct pool_model *m, uint64_t nr, uint64_t *first, uint64_t *nr_taken)
+{
+	int r = done(m, thinp_pool_alloc_data(m->pool, nr, first, nr_taken));
+
+	for (uint64_t i = 0; !r && m->is_kept && i < *nr_taken; i++)
+		if (m->is_kept[*first + i])
+			fail_msg("data block %" PRIu64 " was handed out, which is needed", *first + i);
+	return r;
+}
+
 int pool_model_map(struct pool_model *m, uint32_t device, uint32_t block)
 {
-	uint64_t data;
-	int r = done(m, thinp_pool_alloc_data(m->pool, 1, &data, NULL));
+	uint64_t data, nr_taken;
+	int r = take_data(m, 1, &data, &nr_taken);
 
 	if (r)
 		return r;
@@ -177,7 +196,7 @@ int pool_model_map(struct pool_model *m, uint32_t device, uint32_t block)
 int pool_model_map_run(struct pool_model *m, uint32_t device, uint32_t block, uint32_t nr)
 {
 	uint64_t data, nr_taken, nr_done = 0;
-	int r = done(m, thinp_pool_alloc_data(m->pool, nr, &data, &nr_taken));
+	int r = take_data(m, nr, &data, &nr_taken);
 
 	if (r)
 		return r;
@@ -242,6 +261,59 @@ int pool_model_release(struct pool_model *m)
 	if (!r)
 		m->now.is_held = false;
 	return r;
+}
+
+/* --- at random --------------------------------------------------------------------------------------------------- */
+
+void pool_model_change_mappings(struct pool_model *m, uint32_t device)
+{
+	uint32_t first = (uint32_t)pool_model_random(m, MODEL_BLOCKS), last;
+	uint32_t from = (uint32_t)pool_model_random(m, MODEL_DEVICES);
+
+	switch (pool_model_random(m, 8)) {
+	case 0:
+		last = first + (uint32_t)pool_model_random(m, pool_model_random(m, 4) ? 20 : MODEL_BLOCKS - first);
+		(void)pool_model_unmap(m, device, first, last < MODEL_BLOCKS ? last : MODEL_BLOCKS - 1);
+		break;
+	case 1:
+	case 2:
+		last = 1 + (uint32_t)pool_model_random(m, MODEL_BLOCKS - first);
+		if (m->stride == 1)
+			(void)pool_model_map_run(m, device, first, last);
+		break;
+	case 3:
+		last = (uint32_t)pool_model_random(m, MODEL_BLOCKS);
+		if (m->now.devices[from].is_there && m->now.devices[from].data[last])
+			(void)pool_model_share(m, device, first, from, last);
+		break;
+	default:
+		for (uint32_t n = 0; n < 5 && first + n < MODEL_BLOCKS; n++)
+			(void)pool_model_map(m, device, first + n);
+	}
+}
+
+void pool_model_change_devices(struct pool_model *m, uint32_t device)
+{
+	uint32_t other = (uint32_t)pool_model_random(m, MODEL_DEVICES);
+
+	if (m->now.devices[device].is_there) {
+		if (pool_model_random(m, 3) == 0)
+			(void)pool_model_delete(m, device);
+	} else if (m->now.devices[other].is_there) {
+		(void)pool_model_snap(m, device, other);
+	} else {
+		(void)pool_model_create(m, device);
+	}
+}
+
+void pool_model_change(struct pool_model *m)
+{
+	uint32_t device = (uint32_t)pool_model_random(m, MODEL_DEVICES);
+
+	if (pool_model_random(m, 8) == 0)
+		pool_model_change_devices(m, device);
+	else if (m->now.devices[device].is_there)
+		pool_model_change_mappings(m, device);
 }
 
 /* --- comparing ------------------------------------------------------------------------------------------------------- */

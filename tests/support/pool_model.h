@@ -33,7 +33,7 @@ struct model_content {
 };
 
 struct pool_model {
-	struct thinp_io *io; /* memory */
+	struct thinp_io *io;
 	struct thinp_pool *pool;
 	struct thinp_pool_opts opts;
 	uint64_t stride; /* between the virtual blocks of the pool that stand for those of the model */
@@ -42,11 +42,16 @@ struct pool_model {
 	uint64_t rng;
 	uint64_t nr_data; /* of a new pool */
 	uint64_t nr_metadata;
+	const bool *is_kept; /* data blocks that must not be handed out; NULL: none */
 };
 
 /* A new pool in memory. opts: flags, cache, policy; WRITABLE and CREATE are added. */
 void pool_model_open(struct pool_model *m, uint64_t nr_metadata, uint64_t nr_data, const struct thinp_pool_opts *opts);
 void pool_model_close(struct pool_model *m);
+
+/* The same on a device that is given, and closed with the pool. */
+void pool_model_open_on(struct pool_model *m, struct thinp_io *io, uint64_t nr_data,
+			const struct thinp_pool_opts *opts);
 
 uint64_t pool_model_random(struct pool_model *m, uint64_t below);
 
@@ -66,6 +71,11 @@ int pool_model_share(struct pool_model *m, uint32_t device, uint32_t block, uint
 int pool_model_unmap(struct pool_model *m, uint32_t device, uint32_t first, uint32_t last);
 int pool_model_hold(struct pool_model *m);
 int pool_model_release(struct pool_model *m);
+
+/* Some changes at random: of mappings, or of which devices there are. */
+void pool_model_change(struct pool_model *m);
+void pool_model_change_mappings(struct pool_model *m, uint32_t device);
+void pool_model_change_devices(struct pool_model *m, uint32_t device);
 
 /* Is everything as the model has it? Look-ups, runs, devices, highest block, mapped counts. */
 void pool_model_compare(struct pool_model *m);

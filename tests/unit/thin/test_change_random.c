@@ -28,47 +28,6 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 	return given ? strtoull(given, NULL, 10) : otherwise;
 }
 
-static void change_mappings(struct pool_model *m, uint32_t device)
-{
-	uint32_t first = (uint32_t)pool_model_random(m, MODEL_BLOCKS), last;
-	uint32_t from = (uint32_t)pool_model_random(m, MODEL_DEVICES);
-
-	switch (pool_model_random(m, 8)) {
-	case 0:
-		last = first + (uint32_t)pool_model_random(m, pool_model_random(m, 4) ? 20 : MODEL_BLOCKS - first);
-		(void)pool_model_unmap(m, device, first, last < MODEL_BLOCKS ? last : MODEL_BLOCKS - 1);
-		break;
-	case 1:
-	case 2:
-		last = 1 + (uint32_t)pool_model_random(m, MODEL_BLOCKS - first);
-		if (m->stride == 1)
-			(void)pool_model_map_run(m, device, first, last);
-		break;
-	case 3:
-		last = (uint32_t)pool_model_random(m, MODEL_BLOCKS);
-		if (m->now.devices[from].is_there && m->now.devices[from].data[last])
-			(void)pool_model_share(m, device, first, from, last);
-		break;
-	default:
-		for (uint32_t n = 0; n < 5 && first + n < MODEL_BLOCKS; n++)
-			(void)pool_model_map(m, device, first + n);
-	}
-}
-
-static void change_devices(struct pool_model *m, uint32_t device)
-{
-	uint32_t other = (uint32_t)pool_model_random(m, MODEL_DEVICES);
-
-	if (m->now.devices[device].is_there) {
-		if (pool_model_random(m, 3) == 0)
-			(void)pool_model_delete(m, device);
-	} else if (m->now.devices[other].is_there) {
-		(void)pool_model_snap(m, device, other);
-	} else {
-		(void)pool_model_create(m, device);
-	}
-}
-
 static void change_rarely(struct pool_model *m)
 {
 	uint64_t id = pool_model_random(m, 1000);
@@ -111,11 +70,11 @@ static void step(struct pool_model *m)
 	uint64_t which = pool_model_random(m, 100);
 
 	if (which < 12)
-		change_devices(m, device);
+		pool_model_change_devices(m, device);
 	else if (which < 14)
 		change_rarely(m);
 	else if (m->now.devices[device].is_there)
-		change_mappings(m, device);
+		pool_model_change_mappings(m, device);
 	if (which > 96)
 		end_transaction(m);
 }
