@@ -3,15 +3,12 @@
  * unit/store/test_crash.c - CRASHALL, REFCHECK and PREVCHECK of the defect history: after a crash at any moment a store
  * opens as the last commit or as the next one, goes on from there, and can still go back to the one before.
  *
- * THINP_CRASH_COMMITS    commits of the workload
- * THINP_CRASH_RANDOM     random subsets in each large window
- * THINP_CRASH_EVERY      looks at one state of so many; all prefixes and single lost writes are in the long form, with 1
+ * What the environment may say is in support/crash_states.h.
  */
+#include "support/crash_states.h"
 #include "support/store_world.h"
 
 #include "base/bytes.h"
-
-#include <thinp/crash.h>
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -32,17 +29,9 @@ struct crash_test {
 	bool *used_by_view;
 	struct thinp_view *view;
 	uint64_t nr_commits;
-	uint64_t nr_ahead; /* commits that may be there although they were not promised */
-	uint64_t nr_checked, nr_next;
+	uint64_t nr_ahead;   /* commits that may be there although they were not promised */
 	uint64_t next_entry; /* of the log, for PREVCHECK */
 };
-
-static uint64_t env(const char *name, uint64_t otherwise)
-{
-	const char *given = getenv(name);
-
-	return given ? strtoull(given, NULL, 0) : otherwise;
-}
 
 /* --- the workload --- */
 
@@ -130,7 +119,7 @@ static void run_workload(struct crash_test *t, uint64_t seed, const struct tp_st
 
 	memset(t, 0, sizeof(*t));
 	t->nr_ahead = 1;
-	t->nr_commits = env("THINP_CRASH_COMMITS", 40);
+	t->nr_commits = crash_states_commits(40);
 	t->models = calloc(t->nr_commits + 2, sizeof(*t->models));
 	t->used[0] = calloc(GROWN, sizeof(bool));
 	t->used[1] = calloc(GROWN, sizeof(bool));
@@ -195,12 +184,28 @@ static void go_back(struct store_world *after, const struct store_model *before)
 	store_world_check(after->store, before);
 }
 
-static int check_state(struct crash_test *t, struct thinp_io *io, const struct thinp_crash_state *state)
+/* The crash came while the store was made: there is none, or an empty one. */
+static void check_unmade(struct crash_test *t, struct thinp_io *io, const struct thinp_crash_state *state)
 {
+	struct store_world after = {.format = t->world.format, .opts = t->world.opts};
+	int r = store_world_open_on(&after, io, 0, &after.store);
+
+	assert_true(r == 0 || r == THINP_EUNFORMATTED || (r == THINP_ECORRUPT && state->nr_torn));
+	if (!r)
+		store_world_check(after.store, &t->models[0]);
+	thinp_store_close(after.store);
+}
+
+static bool check_state(void *ctx, struct thinp_io *io, const struct thinp_crash_state *state)
+{
+	struct crash_test *t = ctx;
 	struct store_world after = {.format = t->world.format, .opts = t->world.opts, .io = io};
 	uint64_t number;
 
-	after.opts.flags = 0;
+	if (!state->has_mark) {
+		check_unmade(t, io, state);
+		return false;
+	}
 	assert_int_equal(store_world_open_on(&after, io, 0, &after.store), 0);
 	number = number_of(after.store);
 	if (number < state->mark || number > state->mark + t->nr_ahead)
@@ -212,48 +217,12 @@ static int check_state(struct crash_test *t, struct thinp_io *io, const struct t
 	else if (number && state->number % 3 == 2 && after.format->nr_slots > 1)
 		go_back(&after, &t->models[number - 1]);
 	thinp_store_close(after.store);
-	t->nr_next += number > state->mark;
-	t->nr_checked++;
-	return 0;
-}
-
-static struct thinp_crash *current;
-
-static void describe(const struct thinp_crash_state *state)
-{
-	char text[2048];
-
-	thinp_crash_describe(current, text, sizeof(text));
-	print_message("in state %" PRIu64 ": %s\n", state->number, text);
+	return number > state->mark;
 }
 
 static void check_states(struct crash_test *t, uint64_t seed, uint64_t every)
 {
-	struct thinp_crash_opts opts = {.size = sizeof(opts),
-					.nr_random = (uint32_t)env("THINP_CRASH_RANDOM", 16),
-					.tear = THINP_CRASH_TEAR_LAST,
-					.seed = seed};
-	struct thinp_crash_state state = {.size = sizeof(state)};
-	struct thinp_crash *crash;
-	struct thinp_io *io;
-	uint64_t nr;
-
-	assert_int_equal(thinp_crash_create(t->world.record, &opts, &crash), 0);
-	current = crash;
-	nr = thinp_crash_nr_states(crash);
-	for (uint64_t number = seed % every; number < nr; number += every) {
-		assert_int_equal(thinp_crash_seek(crash, number, &io), 0);
-		assert_int_equal(thinp_crash_get_state(crash, &state), 0);
-		if (!state.has_mark) /* while the store was made */
-			continue;
-		if (getenv("THINP_CRASH_VERBOSE"))
-			describe(&state);
-		check_state(t, io, &state);
-	}
-	print_message("%" PRIu64 " of %" PRIu64 " states, %" PRIu64 " of them the next commit\n", t->nr_checked, nr,
-		      t->nr_next);
-	assert_true(t->nr_next > 0 && t->nr_next < t->nr_checked);
-	thinp_crash_destroy(crash);
+	crash_states_check(t->world.record, seed, every, check_state, t);
 }
 
 static void crash_everywhere(const struct tp_store_format *format)
@@ -263,7 +232,7 @@ static void crash_everywhere(const struct tp_store_format *format)
 
 	assert_non_null(t);
 	run_workload(t, seed, format);
-	check_states(t, seed, env("THINP_CRASH_EVERY", 17));
+	check_states(t, seed, crash_states_every(17));
 	end_workload(t);
 	free(t);
 }
@@ -367,6 +336,7 @@ static void flush_fails(const struct tp_store_format *format)
 	assert_non_null(t->models);
 	t->nr_ahead = 2;
 	begin_over_faults(t, format);
+	assert_int_equal(thinp_record_mark(t->world.record, 0), 0);
 	for (uint64_t i = 0; i < 3; i++) {
 		change_much(t, i * 100, 500);
 		promise(t);
