@@ -3,7 +3,8 @@
  *  @brief Checking the metadata of a pool. In the library libthinp-check.
  *
  *  A check reads every block that the pool uses, each one once, and counts all references anew. Everything that is wrong
- *  is told as a *finding*; a finding does not end the check. Nothing is written.
+ *  is told as a *finding*; a finding does not end the check. Nothing is written, but by the two functions that are asked
+ *  to: thinp_check_fix_leaks() and thinp_check_clear_needs_check().
  *
  *  A finding is of a *severity*. Only #THINP_CHECK_FATAL, #THINP_CHECK_LEAK and #THINP_CHECK_META are damage, and only
  *  the first one makes it unwise to go on using the pool.
@@ -223,6 +224,44 @@ THINP_API int thinp_check_device(struct thinp_io *io, const struct thinp_check_o
  */
 THINP_API int thinp_check_pool(struct thinp_pool *pool, const struct thinp_check_opts *opts,
 			       struct thinp_check_result *result);
+
+/** Check a pool, and put right what can be without losing anything: counts that are too high (leaks), and numbers that are
+ *  kept twice: blocks in use and free, mappings of a device. A pool with a fatal finding is not changed.
+ *
+ *  It goes through transactions of the pool, so a crash leaves the pool as it was or as it is to be. Mostly one commit is
+ *  enough; when there are very many leaks, or little room, there are several, and then a failure or an end by the progress
+ *  callback leaves part of the work done. Takes up to 2 MiB of memory beside what a check takes.
+ *
+ *  @param pool            opened with #THINP_POOL_WRITABLE, and #THINP_POOL_IGNORE_NEEDS_CHECK if need be; no transaction is
+ *                         open
+ *  @param opts            as for thinp_check_device(), without flags; the callback is told what is found at first
+ *  @param[in,out] before  what the first check came to; `size` set by the caller. NULL: not wanted. Filled in also when the
+ *                         answer is #THINP_ECORRUPT because of what was found
+ *  @param[in,out] after   what is left at the end, in the same way: 0 in nr_leak. NULL: not wanted
+ *  @retval 0               done, or nothing was to be done
+ *  @retval THINP_ECORRUPT  there are fatal findings; nothing was changed. Or a block failed its check
+ *  @retval THINP_ENOSPC    there is no room for the least change; nothing was changed
+ *  @retval THINP_EROFS     the pool was opened for reading
+ *  @retval THINP_EBUSY     a transaction is open
+ *  @retval THINP_EINVAL    the options leave something out
+ *  @return or as thinp_check_device() and thinp_pool_commit(); no transaction is open
+ */
+THINP_API int thinp_check_fix_leaks(struct thinp_pool *pool, const struct thinp_check_opts *opts,
+				    struct thinp_check_result *before, struct thinp_check_result *after);
+
+/** Check a pool and, when it is sound, take away its mark that it asks for a check (#THINP_POOL_NEEDS_CHECK). With a
+ *  finding of #THINP_CHECK_FATAL, #THINP_CHECK_LEAK or #THINP_CHECK_META the mark stays.
+ *
+ *  @param pool            as for thinp_check_fix_leaks()
+ *  @param opts            as for thinp_check_device(), without flags
+ *  @param[in,out] result  what the check came to; `size` set by the caller. NULL: not wanted. Filled in also when the
+ *                         answer is #THINP_ECORRUPT because of what was found
+ *  @retval 0               the pool bears no mark
+ *  @retval THINP_ECORRUPT  the pool is not sound; nothing was changed
+ *  @return or as thinp_check_fix_leaks()
+ */
+THINP_API int thinp_check_clear_needs_check(struct thinp_pool *pool, const struct thinp_check_opts *opts,
+					    struct thinp_check_result *result);
 
 /** The short name of a rule, for example "SM11".
  *

@@ -401,6 +401,18 @@ THINP_API int thinp_pool_set_needs_check(struct thinp_pool *pool, bool needs_che
 THINP_API int thinp_pool_set_threshold(struct thinp_pool *pool, int space, uint64_t threshold, thinp_sm_threshold_fn fn,
 				       void *ctx);
 
+/** Watch the operations on reference counts of a space: see thinp_sm_set_trace().
+ *
+ *  @param pool   the pool
+ *  @param space  which blocks, one of ::thinp_pool_space
+ *  @param fn     who sees them; NULL: nobody any more
+ *  @param ctx    handed to @p fn
+ *  @retval 0             done
+ *  @retval THINP_EINVAL  no such space
+ *  @retval THINP_EROFS   the pool was opened for reading
+ */
+THINP_API int thinp_pool_set_trace(struct thinp_pool *pool, int space, thinp_op_trace_fn fn, void *ctx);
+
 /** @}
  *  @name Devices
  *  @{ */

@@ -7,6 +7,8 @@
  */
 #include "check/bitmaps.h"
 
+#include "check/fixes.h"
+
 #include "base/bytes.h"
 
 #include <inttypes.h>
@@ -118,6 +120,8 @@ static void end_run(struct tp_map *map)
 	if (!is_low && !map->is_counted)
 		return;
 	*(is_low ? map->nr_too_low : map->nr_leaked) += nr;
+	if (!is_low)
+		tp_fixes_note_counts(map->fixes, map->space, &finding);
 	if (nr == 1)
 		tp_found(map->finder, &finding,
 			 "%s block %" PRIu64 ": counted %" PRIu64 " times, found %" PRIu64 " times%s", map->name,
@@ -247,6 +251,7 @@ static void found_hint(struct tp_map *map, const struct tp_bitmap_ref *ref, int 
 	finding.end = ref->number + 1;
 	finding.stored = stored;
 	finding.expected = expected;
+	tp_fixes_note_bitmap(map->fixes, map->space, ref->number);
 	tp_found(map->finder, &finding, "bitmap %" PRIu64 " of the %s map: %s: %" PRIu64 ", not %" PRIu64, ref->number,
 		 map->name, text, stored, expected);
 }
@@ -266,6 +271,7 @@ static void check_figures(struct tp_map *map, const struct tp_bitmap_ref *ref, c
 		return;
 	finding.stored = f->nr_used_behind;
 	finding.expected = 0;
+	tp_fixes_note_bitmap(map->fixes, map->space, ref->number);
 	tp_found(map->finder, &finding,
 		 "bitmap %" PRIu64 " of the %s map counts %" PRIu32 " blocks behind the last one", ref->number,
 		 map->name, f->nr_used_behind);
@@ -316,6 +322,7 @@ static void check_allocated(struct tp_map *map)
 		return;
 	finding.stored = map->root.nr_allocated;
 	finding.expected = map->nr_allocated;
+	tp_fixes_note_used(map->fixes, map->space, map->nr_allocated);
 	tp_found(map->finder, &finding, "%s blocks in use: %" PRIu64 ", not %" PRIu64, map->name, finding.stored,
 		 finding.expected);
 }

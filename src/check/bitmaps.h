@@ -25,6 +25,8 @@ struct tp_wrong_run {
 
 /* One of the two space maps. */
 struct tp_map {
+	struct tp_fixes *fixes; /* NULL: nobody wants to know */
+	int space;              /* one of ::thinp_pool_space */
 	const char *name;
 	struct tp_finder *finder;
 	struct tp_sm_root root;

@@ -433,10 +433,10 @@ static int take_opts(struct tp_checker *checker, const struct thinp_check_opts *
 	return r;
 }
 
-static int check(struct thinp_io *io, uint32_t more_flags, const struct thinp_check_opts *user_opts,
-		 struct thinp_check_result *result)
+int tp_check(struct thinp_io *io, uint32_t more_flags, const struct thinp_check_opts *user_opts, struct tp_fixes *fixes,
+	     struct thinp_check_result *result)
 {
-	struct tp_checker checker = {.io = io};
+	struct tp_checker checker = {.io = io, .fixes = fixes};
 	int r = take_opts(&checker, user_opts);
 
 	if (r)
@@ -454,10 +454,10 @@ static int check(struct thinp_io *io, uint32_t more_flags, const struct thinp_ch
 
 int thinp_check_device(struct thinp_io *io, const struct thinp_check_opts *opts, struct thinp_check_result *result)
 {
-	return check(io, 0, opts, result);
+	return tp_check(io, 0, opts, NULL, result);
 }
 
 int thinp_check_pool(struct thinp_pool *pool, const struct thinp_check_opts *opts, struct thinp_check_result *result)
 {
-	return check(pool->io, pool->is_metadata_snap ? THINP_CHECK_METADATA_SNAP : 0, opts, result);
+	return tp_check(pool->io, pool->is_metadata_snap ? THINP_CHECK_METADATA_SNAP : 0, opts, NULL, result);
 }

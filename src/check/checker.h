@@ -105,8 +105,11 @@ struct tp_worker {
 	struct thinp_error_info error_info;
 };
 
+struct tp_fixes;
+
 struct tp_checker {
 	struct thinp_io *io;
+	struct tp_fixes *fixes; /* where to note what can be put right; NULL: nowhere */
 	struct thinp_check_opts opts;
 	struct tp_memory memory;
 	bool only_snap;
@@ -236,6 +239,10 @@ int tp_maps_take_overflow(struct tp_checker *checker, struct tp_vector *overflow
 int tp_maps_check(struct tp_checker *checker);
 
 /* --- checker.c --- */
+
+/* Checks; what can be put right is noted in fixes, unless that is NULL. */
+int tp_check(struct thinp_io *io, uint32_t more_flags, const struct thinp_check_opts *opts, struct tp_fixes *fixes,
+	     struct thinp_check_result *result);
 
 /* Counts a block as read; asks the progress callback now and then. Non-zero: THINP_ECANCELED. */
 int tp_checker_read(struct tp_worker *worker, size_t nr_blocks);

@@ -217,7 +217,9 @@ static void judge_completeness(struct tp_checker *checker, struct tp_map *data, 
 
 static void init_maps(struct tp_checker *checker, struct tp_map *data, struct tp_map *metadata)
 {
-	*data = (struct tp_map){.name = "data",
+	*data = (struct tp_map){.fixes = checker->fixes,
+				.space = THINP_POOL_DATA,
+				.name = "data",
 				.finder = &checker->workers[0].finder,
 				.root = checker->live.data_sm,
 				.index_part = THINP_CHECK_DATA_INDEX,
@@ -227,7 +229,9 @@ static void init_maps(struct tp_checker *checker, struct tp_map *data, struct tp
 				.is_whole = checker->has_data_map,
 				.nr_leaked = &checker->result.nr_data_leaked,
 				.nr_too_low = &checker->result.nr_data_too_low};
-	*metadata = (struct tp_map){.name = "metadata",
+	*metadata = (struct tp_map){.fixes = checker->fixes,
+				    .space = THINP_POOL_METADATA,
+				    .name = "metadata",
 				    .finder = &checker->workers[0].finder,
 				    .root = checker->live.metadata_sm,
 				    .index_part = THINP_CHECK_METADATA_INDEX,

@@ -55,6 +55,18 @@ uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_
  * fails, the transaction can only be aborted. From now on to the commit nothing may be changed but other maps be recorded. */
 int tp_sm_record(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
 
+/* Lowers the counts of some neighbours, all of them `from`, to `to`: what a check found to be too high is put right. Takes as
+ * long for many references as for one. No operation is issued but the last. THINP_ENOSPC, THINP_EREFCOUNT (another count):
+ * nothing was changed. */
+int tp_sm_lower(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks, uint32_t from, uint32_t to) TP_MUST_USE;
+
+/* Sees to it that a bitmap is written with the next commit, and what the index says of it, though no count has changed.
+ * THINP_ENOSPC: nothing was changed. */
+int tp_sm_write_anew(struct thinp_sm *sm, uint64_t bitmap) TP_MUST_USE;
+
+/* The root record has a wrong number of blocks in use: in truth it is this. Before any count is changed. */
+void tp_sm_set_nr_used(struct thinp_sm *sm, uint64_t nr_used);
+
 /* The root record, right after recording. */
 void tp_sm_get_root(const struct thinp_sm *sm, struct tp_sm_root *root);
 

@@ -417,3 +417,74 @@ int tp_sm_issue(struct thinp_sm *sm, uint32_t kind, uint64_t first, uint64_t nr_
 	r = check_op(sm, &op, &check);
 	return r ? r : put_in(sm, &op, &check);
 }
+
+/* --- putting counts right that are too high --- */
+
+/* To `to` + 1; the operation that follows does the last step, and all that goes with a count that becomes 0. */
+static int lower_part(struct thinp_sm *sm, const struct part *part, uint32_t to)
+{
+	for (uint32_t i = part->begin; i < part->end; i++) {
+		uint32_t before = tp_sm_page_count(sm, part->page, i);
+
+		if (is_for_overflow(part->page, i, THINP_OP_DEC, before))
+			note_changed(part->page, i);
+		set_count(sm, part->page, i, to + 1);
+	}
+	part->page->is_dirty = true;
+	part->page->is_recorded = false;
+	return 0;
+}
+
+static int lower_all(struct thinp_sm *sm, const struct thinp_op *op, uint32_t to)
+{
+	uint64_t end = op->first + op->nr_blocks;
+	struct part part;
+
+	for (uint64_t block = op->first; block < end; block += part.end - part.begin) {
+		int r = get_part(sm, op, block, &part);
+
+		if (!r)
+			r = lower_part(sm, &part, to);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int check_all_are(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks, uint32_t count)
+{
+	for (uint64_t block = first; block < first + nr_blocks; block++) {
+		uint32_t found;
+		int r = tp_sm_get_count(sm, block, &found);
+
+		if (r)
+			return r;
+		if (found != count)
+			return tp_fail(THINP_EREFCOUNT, block, "its count is %" PRIu32 ", not %" PRIu32, found, count);
+	}
+	return 0;
+}
+
+int tp_sm_lower(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks, uint32_t from, uint32_t to)
+{
+	struct thinp_op op = {.first = first, .nr_blocks = nr_blocks, .kind = THINP_OP_DEC};
+	struct check check = {.work = sm->work};
+	int r = tp_sm_check_not_recording(sm);
+
+	if (!r)
+		r = check_range(sm, first, nr_blocks);
+	if (!r && from <= to)
+		r = tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "%" PRIu32 " is not lower than %" PRIu32, to, from);
+	if (!r)
+		r = tp_sm_drain(sm);
+	if (!r)
+		r = check_all_are(sm, first, nr_blocks, from);
+	if (!r)
+		r = check_op(sm, &op, &check);
+	if (r || from - to == 1)
+		return r ? r : thinp_sm_dec(sm, first, nr_blocks);
+	sm->work = check.work;
+	sm->metadata->cost_is_known = false;
+	r = lower_all(sm, &op, to);
+	return r ? r : thinp_sm_dec(sm, first, nr_blocks);
+}

@@ -81,6 +81,7 @@ const struct cannot_fail failures_none[] = {
 	{"thinp_sm_get_info", FIGURES},
 	{"thinp_sm_set_threshold", MEMORY},
 	{"thinp_sm_set_trace", MEMORY},
+	{"thinp_pool_set_trace", MEMORY},
 	{"thinp_array_cursor_destroy", RELEASES},
 	{"thinp_array_cursor_get", MEMORY},
 	{"thinp_bitset_destroy", RELEASES},
