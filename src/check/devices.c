@@ -189,8 +189,8 @@ static void check_total(struct tp_checker *checker, const struct tp_details_entr
 		return;
 	finding.stored = entry->details.mapped_blocks;
 	finding.expected = info->nr_mappings;
-	if (root->flags & TP_REACHED_LIVE)
-		tp_fixes_note_mapped(checker->fixes, entry->id, info->nr_mappings);
+	if (root->at.flags & TP_REACHED_LIVE)
+		tp_fixes_note_mapped(checker->fixes, entry->at.key, info->nr_mappings);
 	tp_found(&checker->workers[0].finder, &finding,
 		 "device %" PRIu64 ": says %" PRIu64 " blocks are mapped, but %" PRIu64 " are%s", entry->at.key,
 		 finding.stored, finding.expected, root->at.flags & TP_REACHED_LIVE ? "" : in_view(TP_REACHED_HELD));
