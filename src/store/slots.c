@@ -135,7 +135,6 @@ static void tell_of_fall_back(struct thinp_store *store, const struct choice *ch
 static int use_choice(struct thinp_store *store, const struct slots *slots, const struct choice *choice,
 		      struct tp_commit *commit)
 {
-	struct thinp_error_info before = {.size = sizeof(before)};
 	int r;
 
 	if (!choice->found && slots->is_zero)
@@ -145,8 +144,8 @@ static int use_choice(struct thinp_store *store, const struct slots *slots, cons
 		tp_error_restore(&choice->why);
 		return choice->failure;
 	}
-	thinp_error_last(&before);
-	r = try_slot(store, slots, choice->slot, &commit->maps);
+	/* it has passed its check; the format's context is to be that of this slot */
+	r = store->format->unpack(store->format_ctx, slot_data(slots, choice->slot), &commit->maps);
 	if (r)
 		return r;
 	memcpy(commit->record, slot_data(slots, choice->slot), THINP_BLOCK_SIZE);
