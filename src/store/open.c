@@ -86,7 +86,8 @@ static int open_data_map(struct thinp_store *store, uint32_t index, const struct
 	return tp_sm_open_data(store->reader, root, store->metadata, &opts, &store->maps[index]);
 }
 
-int tp_store_open_maps(struct thinp_store *store)
+/* The maps of the last commit, and the transaction manager over them. */
+static int open_maps(struct thinp_store *store)
 {
 	const struct tp_store_maps *maps = store->last ? &store->last->maps : NULL;
 	struct tp_sm_opts opts = map_opts(store);
@@ -98,7 +99,7 @@ int tp_store_open_maps(struct thinp_store *store)
 	return r ? r : open_tm(store);
 }
 
-void tp_store_close_maps(struct thinp_store *store)
+static void close_maps(struct thinp_store *store)
 {
 	thinp_tm_destroy(store->tm);
 	store->tm = NULL;
@@ -136,7 +137,7 @@ static int make(struct thinp_store *store)
 	if (!r)
 		r = tp_store_clear_slots(store);
 	if (!r)
-		r = tp_store_open_maps(store);
+		r = open_maps(store);
 	if (r)
 		return r;
 	thinp_tm_begin(store->tm);
@@ -145,14 +146,6 @@ static int make(struct thinp_store *store)
 	if (!r && store->format->create)
 		r = store->format->create(store->format_ctx, store);
 	return r ? r : thinp_store_commit(store);
-}
-
-static int is_to_be_made(struct thinp_store *store, int found, bool *answer)
-{
-	uint32_t flags = store->opts.flags;
-
-	*answer = flags & THINP_STORE_OVERWRITE || (found == THINP_EUNFORMATTED && flags & THINP_STORE_CREATE);
-	return *answer ? 0 : found;
 }
 
 /* --- opening --- */
@@ -226,7 +219,7 @@ static int open_to_write(struct thinp_store *store)
 	int r = check_writable(store);
 
 	if (!r)
-		r = tp_store_open_maps(store);
+		r = open_maps(store);
 	if (!r)
 		r = hold_previous(store);
 	if (r)
@@ -237,6 +230,20 @@ static int open_to_write(struct thinp_store *store)
 	return 0;
 }
 
+/* Where there is none, a store may be asked for. */
+static int find_last_commit(struct thinp_store *store, bool *make_it)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+	int r;
+
+	thinp_error_last(&before);
+	r = read_last_commit(store);
+	*make_it = r == THINP_EUNFORMATTED && store->opts.flags & THINP_STORE_CREATE;
+	if (*make_it)
+		tp_error_restore(&before);
+	return *make_it ? 0 : r;
+}
+
 static int open_or_make(struct thinp_store *store)
 {
 	bool make_it = store->opts.flags & THINP_STORE_OVERWRITE;
@@ -244,14 +251,8 @@ static int open_or_make(struct thinp_store *store)
 
 	if (!is_read_only(store) && thinp_io_is_read_only(store->io))
 		return tp_fail(THINP_EROFS, THINP_NO_BLOCK, "the device is read-only");
-	if (!make_it) {
-		struct thinp_error_info before = {.size = sizeof(before)};
-
-		thinp_error_last(&before);
-		r = is_to_be_made(store, read_last_commit(store), &make_it);
-		if (make_it)
-			tp_error_restore(&before);
-	}
+	if (!make_it)
+		r = find_last_commit(store, &make_it);
 	if (r)
 		return r;
 	if (make_it)
@@ -304,7 +305,7 @@ void thinp_store_close(struct thinp_store *store)
 	allocator = store->allocator;
 	if (store->bm)
 		thinp_bm_abort(store->bm);
-	tp_store_close_maps(store);
+	close_maps(store);
 	tp_store_free_commits(store);
 	thinp_reader_destroy(store->reader);
 	thinp_bm_destroy(store->bm);

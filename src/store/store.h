@@ -111,10 +111,6 @@ int tp_store_write_slot(struct thinp_store *store) TP_MUST_USE;
 /* The last commit is on the device: remembers what its slot holds. */
 void tp_store_note_slot(struct thinp_store *store, const struct tp_commit *commit);
 
-/* The maps of the last commit, and the transaction manager over them. */
-int tp_store_open_maps(struct thinp_store *store) TP_MUST_USE;
-void tp_store_close_maps(struct thinp_store *store);
-
 /* As thinp_store_add_map(), for formats whose maps may have no blocks yet. The map must not be there. */
 int tp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_blocks) TP_MUST_USE;
 
