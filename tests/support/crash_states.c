@@ -45,7 +45,7 @@ void crash_states_check(struct thinp_record *record, uint64_t seed, uint64_t eve
 					.tear = THINP_CRASH_TEAR_LAST,
 					.seed = seed};
 	struct thinp_crash_state state = {.size = sizeof(state)};
-	uint64_t nr, nr_checked = 0, nr_ahead = 0;
+	uint64_t nr, nr_checked = 0, nr_ahead = 0, nr_of[THINP_CRASH_TORN_ONE + 1] = {0};
 	struct thinp_crash *crash;
 	struct thinp_io *io;
 
@@ -58,9 +58,14 @@ void crash_states_check(struct thinp_record *record, uint64_t seed, uint64_t eve
 			describe(crash, number);
 		nr_ahead += fn(ctx, io, &state);
 		nr_checked++;
+		nr_of[state.how]++;
 	}
-	print_message("%" PRIu64 " of %" PRIu64 " states, %" PRIu64 " of them the next commit\n", nr_checked, nr,
+	print_message("%" PRIu64 " of %" PRIu64 " states, %" PRIu64 " of them the next commit: ", nr_checked, nr,
 		      nr_ahead);
+	print_message("%" PRIu64 " prefixes, %" PRIu64 " with one write lost, %" PRIu64 " random, %" PRIu64
+		      " torn, %" PRIu64 " of small windows\n",
+		      nr_of[THINP_CRASH_PREFIX], nr_of[THINP_CRASH_LOST_ONE], nr_of[THINP_CRASH_RANDOM],
+		      nr_of[THINP_CRASH_TORN_LAST] + nr_of[THINP_CRASH_TORN_ONE], nr_of[THINP_CRASH_SUBSET]);
 	assert_true(nr_ahead > 0 && nr_ahead < nr_checked);
 	thinp_crash_destroy(crash);
 }
