@@ -30,6 +30,11 @@ uint64_t crash_states_every(uint64_t otherwise)
 	return env("THINP_CRASH_EVERY", otherwise);
 }
 
+uint64_t crash_states_demand(void)
+{
+	return env("THINP_CRASH_DEMAND", 0);
+}
+
 static void describe(const struct thinp_crash *crash, uint64_t number)
 {
 	char text[2048];
@@ -38,9 +43,19 @@ static void describe(const struct thinp_crash *crash, uint64_t number)
 	print_message("in state %" PRIu64 ": %s\n", number, text);
 }
 
-void crash_states_check(struct thinp_record *record, uint64_t seed, uint64_t every, crash_states_fn fn, void *ctx)
+static void tell_of_kinds(const uint64_t *nr_of)
+{
+	print_message("%" PRIu64 " prefixes, %" PRIu64 " with one write lost, %" PRIu64 " with one kept, %" PRIu64
+		      " random, %" PRIu64 " torn, %" PRIu64 " of small windows\n",
+		      nr_of[THINP_CRASH_PREFIX], nr_of[THINP_CRASH_LOST_ONE], nr_of[THINP_CRASH_KEPT_ONE],
+		      nr_of[THINP_CRASH_RANDOM], nr_of[THINP_CRASH_TORN_LAST] + nr_of[THINP_CRASH_TORN_ONE],
+		      nr_of[THINP_CRASH_SUBSET]);
+}
+
+uint64_t crash_states_check(struct thinp_record *record, uint64_t seed, uint64_t every, crash_states_fn fn, void *ctx)
 {
 	struct thinp_crash_opts opts = {.size = sizeof(opts),
+					.exhaustive_max = (uint32_t)env("THINP_CRASH_SMALL", 10),
 					.nr_random = (uint32_t)env("THINP_CRASH_RANDOM", 16),
 					.tear = THINP_CRASH_TEAR_LAST,
 					.seed = seed};
@@ -60,12 +75,10 @@ void crash_states_check(struct thinp_record *record, uint64_t seed, uint64_t eve
 		nr_checked++;
 		nr_of[state.how]++;
 	}
-	print_message("%" PRIu64 " of %" PRIu64 " states, %" PRIu64 " of them the next commit: ", nr_checked, nr,
+	print_message("%" PRIu64 " of %" PRIu64 " states, %" PRIu64 " of them the next commit\n", nr_checked, nr,
 		      nr_ahead);
-	print_message("%" PRIu64 " prefixes, %" PRIu64 " with one write lost, %" PRIu64 " random, %" PRIu64
-		      " torn, %" PRIu64 " of small windows\n",
-		      nr_of[THINP_CRASH_PREFIX], nr_of[THINP_CRASH_LOST_ONE], nr_of[THINP_CRASH_RANDOM],
-		      nr_of[THINP_CRASH_TORN_LAST] + nr_of[THINP_CRASH_TORN_ONE], nr_of[THINP_CRASH_SUBSET]);
+	tell_of_kinds(nr_of);
 	assert_true(nr_ahead > 0 && nr_ahead < nr_checked);
 	thinp_crash_destroy(crash);
+	return nr_of[THINP_CRASH_RANDOM];
 }

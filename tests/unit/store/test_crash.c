@@ -220,19 +220,15 @@ static bool check_state(void *ctx, struct thinp_io *io, const struct thinp_crash
 	return number > state->mark;
 }
 
-static void check_states(struct crash_test *t, uint64_t seed, uint64_t every)
-{
-	crash_states_check(t->world.record, seed, every, check_state, t);
-}
-
 static void crash_everywhere(const struct tp_store_format *format)
 {
 	struct crash_test *t = calloc(1, sizeof(*t));
-	uint64_t seed = random_begin();
+	uint64_t seed = random_begin(), nr_random;
 
 	assert_non_null(t);
 	run_workload(t, seed, format);
-	check_states(t, seed, crash_states_every(17));
+	nr_random = crash_states_check(t->world.record, seed, crash_states_every(17), check_state, t);
+	assert_true(nr_random >= crash_states_demand());
 	end_workload(t);
 	free(t);
 }
@@ -345,7 +341,7 @@ static void flush_fails(const struct tp_store_format *format)
 	fail_last_flush(t);
 	change_all(t);
 	promise(t);
-	check_states(t, 0, 1);
+	crash_states_check(t->world.record, 0, 1, check_state, t);
 	end_over_faults(&t->world);
 	free(t->models);
 	free(t);

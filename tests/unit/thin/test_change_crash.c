@@ -26,7 +26,7 @@
 
 #include "unit/base/random.h"
 
-enum { NR_BLOCKS = 64, GROWN = 80, NR_DATA = 2500, GROWN_DATA = 3000, CACHE = 16 };
+enum { NR_BLOCKS = 110, GROWN = 130, NR_DATA = 2500, GROWN_DATA = 3000, CACHE = 16 };
 enum { FULL_BLOCKS = 80, FULL_DATA = 13000 };
 
 /* What must not be written, or handed out, until the next commit. */
@@ -185,7 +185,7 @@ static void start(struct pool_model *m)
 
 static void change_some(struct pool_model *m)
 {
-	uint64_t nr = 1 + pool_model_random(m, 8);
+	uint64_t nr = 1 + pool_model_random(m, 24);
 
 	for (uint64_t i = 0; i < nr; i++)
 		pool_model_change(m);
@@ -366,7 +366,7 @@ static bool check_state(void *ctx, struct thinp_io *io, const struct thinp_crash
 static void every_crash_leaves_the_last_or_the_next_commit(void **state)
 {
 	struct crash_test *t = calloc(1, sizeof(*t));
-	uint64_t seed = random_begin();
+	uint64_t seed = random_begin(), nr_random;
 
 	(void)state;
 	assert_non_null(t);
@@ -375,7 +375,8 @@ static void every_crash_leaves_the_last_or_the_next_commit(void **state)
 	t->nr_commits = crash_states_commits(40);
 	begin_test(t, NR_BLOCKS, NR_DATA, false);
 	run_workload(t);
-	crash_states_check(t->record, seed, crash_states_every(17), check_state, t);
+	nr_random = crash_states_check(t->record, seed, crash_states_every(17), check_state, t);
+	assert_true(nr_random >= crash_states_demand());
 	end_test(t);
 }
 
