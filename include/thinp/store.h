@@ -132,7 +132,10 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_copy_opts) == 48, "publ
  *  @retval THINP_ENOTSUP       it uses features that this library does not know, in any of its commits; or the options do
  *  @retval THINP_EROFS         the device cannot be written; open the store read-only
  *  @retval THINP_ENOSPC        the device is too small for a store
- *  @retval THINP_EIO           the device failed
+ *  @retval THINP_EIO           the device failed. When only one of the two commits cannot be read, the store can be opened
+ *                              read-only, and shows the other one: see thinp_store_info::fell_back. It may be the older
+ *                              one, so a commit could be written over the last one: whatever is to be kept
+ *                              can be had by thinp_view_copy()
  *  @retval THINP_ENOMEM        no memory
  */
 THINP_API int thinp_store_open(struct thinp_io *io, const struct thinp_store_opts *opts, struct thinp_store **store);

@@ -166,7 +166,8 @@ static int read_last_commit(struct thinp_store *store)
 }
 
 /* The last commit may still be in the device's cache only, above all when the process before this one saw it fail with
- * THINP_EUNKNOWN. Before blocks that it freed are used again, it is made durable by writing it again. */
+ * THINP_EUNKNOWN. Before blocks that it freed are used again, it is made durable by writing it again. And a commit whose
+ * blocks are not held back must not be fallen back to once they are used again. */
 static int confirm(void *ctx)
 {
 	struct thinp_store *store = ctx;
@@ -174,7 +175,13 @@ static int confirm(void *ctx)
 
 	if (r == THINP_ESTALE)
 		store->is_lost = true;
-	return r ? r : tp_store_write_slot(store);
+	if (!r)
+		r = tp_store_write_slot(store);
+	if (r || !store->has_broken)
+		return r;
+	r = tp_store_clear_other_slots(store);
+	store->has_broken = r;
+	return r;
 }
 
 static int check_writable(struct thinp_store *store)
@@ -191,12 +198,12 @@ static int check_writable(struct thinp_store *store)
 	return r;
 }
 
-/* What the commit before the last needs is held back, as it would be had the store stayed open. When that commit is
- * damaged, there is nothing to be kept whole. */
+/* What the commit before the last needs is held back, as it would be had the store stayed open. When it cannot be told what
+ * that is, the commit goes. */
 static int hold_previous(struct thinp_store *store)
 {
 	const struct tp_store_maps *maps = &store->previous;
-	struct thinp_error_info before = {.size = sizeof(before)};
+	struct thinp_error_info before = {.size = sizeof(before)}, why = before;
 	uint64_t commit = store->last->maps.commit;
 	int r;
 
@@ -207,11 +214,13 @@ static int hold_previous(struct thinp_store *store)
 	for (uint32_t i = 0; i < THINP_STORE_NR_MAPS && !r; i++)
 		if (store->maps[i] && tp_store_has_map(maps, i))
 			r = tp_sm_hold_previous(store->maps[i], &maps->data[i], commit);
-	if (r == THINP_ECORRUPT || r == THINP_EIO) {
-		tp_error_restore(&before);
-		r = 0;
-	}
-	return r;
+	if (r != THINP_ECORRUPT && r != THINP_EIO)
+		return r;
+	thinp_error_last(&why);
+	tp_error_restore(&before);
+	tp_store_warn(store, "the commit before the last is lost", &why);
+	store->has_broken = true;
+	return 0;
 }
 
 static int open_to_write(struct thinp_store *store)

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "format/kind.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct slots {
@@ -39,20 +40,6 @@ static int check_size(struct thinp_store *store)
 	return r;
 }
 
-static int read_slots(struct thinp_store *store, struct slots *slots)
-{
-	int r = check_size(store);
-
-	if (r)
-		return r;
-	slots->nr = store->format->nr_slots;
-	slots->data = store->slots;
-	r = thinp_io_read(store->io, 0, slots->nr, slots->data);
-	if (!r)
-		slots->is_zero = tp_is_zero(slots->data, nbytes_of(store));
-	return r;
-}
-
 /* Is it a sound record? maps is filled in. */
 static int try_slot(struct thinp_store *store, const struct slots *slots, uint32_t slot, struct tp_store_maps *maps)
 {
@@ -61,7 +48,7 @@ static int try_slot(struct thinp_store *store, const struct slots *slots, uint32
 	return r ? r : store->format->unpack(store->format_ctx, slot_data(slots, slot), maps);
 }
 
-/* What becomes of the slots: the best one, and what is wrong with the others. */
+/* What becomes of the slots: the best one, and the worst that is wrong with the others. */
 struct choice {
 	bool found;
 	uint32_t slot;
@@ -70,30 +57,65 @@ struct choice {
 	struct thinp_error_info why;
 };
 
-/* A commit that we do not understand must not be written over as if it was damaged. */
-static void note_failure(struct choice *choice, const struct slots *slots, uint32_t slot, int r)
+/* A slot that cannot be read now may hold the last commit, one that we do not understand surely holds a commit; neither may
+ * be written over as if it was damaged. */
+static unsigned int weight_of(int failure)
 {
-	if (tp_is_zero(slot_data(slots, slot), THINP_BLOCK_SIZE) || (choice->failure && r != THINP_ENOTSUP))
+	return !failure ? 0 : failure == THINP_ENOTSUP ? 3 : failure == THINP_EIO ? 2 : 1;
+}
+
+static void note_failure(struct choice *choice, int r)
+{
+	if (weight_of(r) <= weight_of(choice->failure))
 		return;
 	choice->failure = r;
 	choice->why.size = sizeof(choice->why);
 	thinp_error_last(&choice->why);
 }
 
-static void choose(struct thinp_store *store, struct slots *slots, struct choice *choice)
+static void choose(struct slots *slots, struct choice *choice, uint32_t slot)
 {
-	for (uint32_t slot = 0; slot < slots->nr; slot++) {
-		int r = try_slot(store, slots, slot, &slots->maps[slot]);
+	slots->is_sound[slot] = true;
+	if (choice->found && slots->maps[slot].commit < choice->commit)
+		return;
+	choice->found = true;
+	choice->slot = slot;
+	choice->commit = slots->maps[slot].commit;
+}
 
-		slots->is_sound[slot] = !r;
-		if (r) {
-			note_failure(choice, slots, slot, r);
-		} else if (!choice->found || slots->maps[slot].commit > choice->commit) {
-			choice->found = true;
-			choice->slot = slot;
-			choice->commit = slots->maps[slot].commit;
-		}
+/* A failure of the device with one of several slots is no reason to give up. */
+static int read_slot(struct thinp_store *store, struct slots *slots, struct choice *choice, uint32_t slot)
+{
+	int r = thinp_io_read(store->io, slot, 1, slot_data(slots, slot));
+
+	if (r == THINP_EIO) {
+		note_failure(choice, r);
+		slots->is_zero = false;
+		return 0;
 	}
+	if (r)
+		return r;
+	if (tp_is_zero(slot_data(slots, slot), THINP_BLOCK_SIZE))
+		return 0;
+	slots->is_zero = false;
+	r = try_slot(store, slots, slot, &slots->maps[slot]);
+	if (r)
+		note_failure(choice, r);
+	else
+		choose(slots, choice, slot);
+	return 0;
+}
+
+static int read_slots(struct thinp_store *store, struct slots *slots, struct choice *choice)
+{
+	int r = check_size(store);
+
+	slots->nr = store->format->nr_slots;
+	slots->data = store->slots;
+	slots->is_zero = true;
+	for (uint32_t slot = 0; !r && slot < slots->nr; slot++)
+		r = read_slot(store, slots, choice, slot);
+	return r;
 }
 
 /* A slot is empty only until its first commit. */
@@ -108,28 +130,40 @@ static void note_lost(const struct slots *slots, struct choice *choice)
 	}
 }
 
-static void note_previous(struct thinp_store *store, const struct slots *slots, const struct choice *choice)
+/* What else is there: the commit before, or one that is not kept whole any more. */
+static void note_others(struct thinp_store *store, const struct slots *slots, const struct choice *choice)
 {
 	for (uint32_t slot = 0; slot < slots->nr; slot++) {
-		if (!slots->is_sound[slot] || slots->maps[slot].commit + 1 != choice->commit)
+		if (!slots->is_sound[slot] || slot == choice->slot)
 			continue;
-		store->has_previous = true;
+		store->has_previous = slots->maps[slot].commit + 1 == choice->commit;
+		store->has_broken = !store->has_previous;
 		store->previous = slots->maps[slot];
 	}
 }
 
-static void tell_of_fall_back(struct thinp_store *store, const struct choice *choice)
+void tp_store_warn(const struct thinp_store *store, const char *what, const struct thinp_error_info *why)
 {
+	char text[sizeof(why->message) + 64];
 	struct thinp_log_record rec = {.size = sizeof(rec),
 				       .level = THINP_LOG_WARNING,
 				       .room = "store",
-				       .code = choice->failure,
-				       .block = choice->why.block,
-				       .text = choice->why.message};
+				       .code = why->code,
+				       .block = why->block,
+				       .text = text};
 
-	store->fell_back = true;
-	if (store->opts.log)
-		store->opts.log(store->opts.log_ctx, &rec);
+	if (!store->opts.log)
+		return;
+	snprintf(text, sizeof(text), "%s: %s", what, why->message);
+	store->opts.log(store->opts.log_ctx, &rec);
+}
+
+/* Whoever writes would write over the last commit, should it be the one that cannot be read now. */
+static bool is_refused(const struct thinp_store *store, const struct choice *choice)
+{
+	bool is_read_only = store->opts.flags & THINP_STORE_READ_ONLY;
+
+	return !choice->found || choice->failure == THINP_ENOTSUP || (choice->failure == THINP_EIO && !is_read_only);
 }
 
 static int use_choice(struct thinp_store *store, const struct slots *slots, const struct choice *choice,
@@ -140,7 +174,7 @@ static int use_choice(struct thinp_store *store, const struct slots *slots, cons
 	if (!choice->found && slots->is_zero)
 		return tp_fail(THINP_EUNFORMATTED, 0, "nothing but zeros where a %s should be",
 			       store->format->type()->name);
-	if (!choice->found || choice->failure == THINP_ENOTSUP) {
+	if (is_refused(store, choice)) {
 		tp_error_restore(&choice->why);
 		return choice->failure;
 	}
@@ -149,9 +183,10 @@ static int use_choice(struct thinp_store *store, const struct slots *slots, cons
 	if (r)
 		return r;
 	memcpy(commit->record, slot_data(slots, choice->slot), THINP_BLOCK_SIZE);
-	note_previous(store, slots, choice);
+	note_others(store, slots, choice);
+	store->fell_back = choice->failure;
 	if (choice->failure)
-		tell_of_fall_back(store, choice);
+		tp_store_warn(store, "a commit cannot be read", &choice->why);
 	return 0;
 }
 
@@ -163,9 +198,8 @@ int tp_store_read_slots(struct thinp_store *store, struct tp_commit *commit)
 	int r;
 
 	thinp_error_last(&before);
-	r = read_slots(store, &slots);
+	r = read_slots(store, &slots, &choice);
 	if (!r) {
-		choose(store, &slots, &choice);
 		if (choice.found)
 			note_lost(&slots, &choice);
 		r = use_choice(store, &slots, &choice, commit);
@@ -210,6 +244,26 @@ int tp_store_write_slot(struct thinp_store *store)
 	const struct tp_commit *last = store->last;
 	int r = thinp_io_write(store->io, last->maps.commit % store->format->nr_slots, 1, slot_of(store, last));
 
+	return r ? r : thinp_io_flush(store->io);
+}
+
+/* What may have been there before is forgotten only when it can no longer be there. */
+int tp_store_clear_other_slots(struct thinp_store *store)
+{
+	uint32_t last = (uint32_t)(store->last->maps.commit % store->format->nr_slots);
+	int r = 0;
+
+	for (uint32_t slot = 0; !r && slot < store->format->nr_slots; slot++) {
+		uint8_t *data = store->slots + (size_t)slot * THINP_BLOCK_SIZE;
+		uint8_t *zeros = data + nbytes_of(store);
+
+		if (slot == last)
+			continue;
+		memset(zeros, 0, THINP_BLOCK_SIZE);
+		r = thinp_io_write(store->io, slot, 1, zeros);
+		if (!r)
+			memset(data, 0, THINP_BLOCK_SIZE);
+	}
 	return r ? r : thinp_io_flush(store->io);
 }
 

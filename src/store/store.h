@@ -80,6 +80,7 @@ struct thinp_store {
 	bool is_lost;      /* found while changes were written: the abort will say so */
 	uint8_t *slots;    /* as we read or wrote them, and as much again to compare with */
 	bool has_previous; /* at opening: the commit before the last is in another slot */
+	bool has_broken;   /* at opening: another slot has a commit whose blocks are not held back */
 	struct tp_store_maps previous;
 	pthread_mutex_t lock;     /* for the commits and their views; nothing is called under it */
 	struct tp_commit *oldest; /* of a list that ends with the last commit */
@@ -107,6 +108,12 @@ int tp_store_check_slots(struct thinp_store *store) TP_MUST_USE;
 
 /* Writes the record of the last commit again where it is, and makes it durable. */
 int tp_store_write_slot(struct thinp_store *store) TP_MUST_USE;
+
+/* Makes zeros of the slots that do not have the last commit, durably. */
+int tp_store_clear_other_slots(struct thinp_store *store) TP_MUST_USE;
+
+/* Tells the user's log of a failure that is none of the caller's. */
+void tp_store_warn(const struct thinp_store *store, const char *what, const struct thinp_error_info *why);
 
 /* The last commit is on the device: remembers what its slot holds. */
 void tp_store_note_slot(struct thinp_store *store, const struct tp_commit *commit);

@@ -152,6 +152,81 @@ static void a_slot_that_was_emptied_is_told_of(void **state)
 	store_world_check(w->store, &w->committed);
 }
 
+static void fail_reads_of(thinp_block_t place)
+{
+	const struct thinp_fault_rule rule = {.size = sizeof(rule),
+					      .kinds = THINP_FAULT_ON_READ,
+					      .action = THINP_FAULT_FAIL,
+					      .begin = place,
+					      .end = place + 1,
+					      .times = THINP_FAULT_ALWAYS};
+
+	assert_int_equal(thinp_fault_add(w->fault, &rule, NULL), 0);
+}
+
+static void expect_shown(const struct store_model *model)
+{
+	struct thinp_error_info info = {.size = sizeof(info)}, earlier = info;
+	struct thinp_store *store;
+	struct thinp_view *view;
+
+	memset(&told, 0, sizeof(told));
+	thinp_error_last(&earlier);
+	assert_int_equal(store_world_open_on(w, w->io, THINP_STORE_READ_ONLY, &store), 0);
+	thinp_error_last(&info);
+	assert_string_equal(info.message, earlier.message);
+	assert_int_equal(info_of(store).fell_back, 1);
+	assert_int_equal(thinp_view_open(store, &view), 0);
+	assert_int_equal(store_world_read_view(view, model), 0);
+	thinp_view_close(view);
+	thinp_store_close(store);
+}
+
+/* It may hold the last commit, which the next one would overwrite. */
+static void COW_02_a_slot_that_cannot_be_read_keeps_writers_out(void **state)
+{
+	struct store_model last;
+	uint64_t nr_entries;
+
+	(void)state;
+	w->opts.log = note_record;
+	commit_some(0, 200);
+	commit_some(100, 200);
+	last = w->committed;
+	for (thinp_block_t slot = 0; slot < 2; slot++) {
+		bool is_newest = slot == newest_slot();
+
+		close_store();
+		nr_entries = thinp_record_nr_entries(w->record);
+		fail_reads_of(slot);
+		assert_int_equal(try_open(0), THINP_EIO);
+		assert_int_equal(try_open(THINP_STORE_CREATE), THINP_EIO);
+		expect_shown(is_newest ? &before : &last);
+		assert_int_equal(told.code, THINP_EIO);
+		assert_int_equal(told.block, slot);
+		assert_int_equal(thinp_record_nr_entries(w->record), nr_entries);
+		thinp_fault_clear(w->fault);
+		store_world_reopen(w); /* and nothing is lost */
+		assert_int_equal(info_of(w->store).fell_back, 0);
+		store_world_check(w->store, &last);
+	}
+}
+
+static void COW_02_with_one_slot_unreadable_and_the_other_not_sound_opening_fails(void **state)
+{
+	(void)state;
+	commit_some(0, 200);
+	close_store();
+	fail_reads_of(0);
+	store_world_rot(w, 1);
+	assert_int_equal(try_open(0), THINP_EIO);
+	assert_int_equal(try_open(THINP_STORE_READ_ONLY), THINP_EIO);
+	memset(block, 0, THINP_BLOCK_SIZE);
+	store_world_poke(w, 1, block);
+	assert_int_equal(try_open(THINP_STORE_CREATE), THINP_EIO);
+	assert_int_equal(try_open(THINP_STORE_READ_ONLY), THINP_EIO);
+}
+
 static void COW_02_without_a_sound_slot_opening_fails(void **state)
 {
 	uint64_t nr;
@@ -371,20 +446,64 @@ static void what_the_commit_before_needs_comes_free_with_the_next(void **state)
 	store_world_check(w->store, &w->committed);
 }
 
-static void a_damaged_commit_before_the_last_does_not_stand_in_the_way(void **state)
+static void rot_index(thinp_block_t index)
+{
+	store_world_rot(w, index);
+}
+
+/* Nothing tells any more what the commit before the last needs. */
+static void lose_commit_before(void (*lose)(thinp_block_t index))
 {
 	thinp_block_t index;
 
-	(void)state;
+	w->opts.log = note_record;
 	commit_some(0, 100);
 	index = w->store->last->maps.metadata.bitmap_root;
 	commit_some(0, 500);
 	close_store();
-	store_world_rot(w, index);
+	lose(index);
+	memset(&told, 0, sizeof(told));
+	store_world_reopen(w);
+	thinp_fault_clear(w->fault);
+	assert_int_equal(told.code, lose == rot_index ? THINP_ECORRUPT : THINP_EIO);
+	assert_int_equal(told.block, index);
+	assert_int_equal(info_of(w->store).fell_back, 0);
+	store_world_check(w->store, &w->committed);
+}
+
+static void a_commit_before_the_last_that_is_lost_does_not_stand_in_the_way(void **state)
+{
+	void (*const ways[])(thinp_block_t) = {rot_index, fail_reads_of};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		lose_commit_before(ways[i]);
+		commit_some(0, 600);
+		store_world_check(w->store, &w->committed);
+		store_world_reopen(w);
+		assert_int_equal(info_of(w->store).fell_back, 0);
+		store_world_check(w->store, &w->committed);
+	}
+}
+
+/* Its blocks are used again. */
+static void COW_01_a_commit_before_the_last_that_is_lost_is_not_fallen_back_to(void **state)
+{
+	thinp_block_t slot;
+
+	(void)state;
+	w->opts.cache_blocks = 16;
+	lose_commit_before(fail_reads_of);
+	slot = newest_slot();
+	store_world_start(w);
+	assert_int_equal(store_world_insert(w, 0, 600), 0); /* written early */
+	close_store();
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
-	commit_some(0, 600);
-	store_world_check(w->store, &w->committed);
+	close_store();
+	store_world_rot(w, slot);
+	assert_int_equal(try_open(0), THINP_ECORRUPT);
+	assert_int_equal(try_open(THINP_STORE_READ_ONLY), THINP_ECORRUPT);
 }
 
 static int reopen_without(size_t nth)
@@ -427,6 +546,8 @@ int main(void)
 		TEST(COW_01_a_rotten_newest_slot_leads_to_the_commit_before),
 		TEST(COW_01_a_torn_newest_slot_leads_to_the_commit_before),
 		TEST(a_slot_that_was_emptied_is_told_of),
+		TEST(COW_02_a_slot_that_cannot_be_read_keeps_writers_out),
+		TEST(COW_02_with_one_slot_unreadable_and_the_other_not_sound_opening_fails),
 		TEST(COW_02_without_a_sound_slot_opening_fails),
 		TEST(a_commit_with_unknown_features_is_not_passed_over),
 		TEST(features_that_readers_may_ignore_keep_writers_out),
@@ -435,7 +556,8 @@ int main(void)
 		TEST(the_commit_before_the_last_stays_whole_while_the_store_is_open),
 		TEST(the_commit_before_the_last_stays_whole_when_the_store_is_opened_again),
 		TEST(what_the_commit_before_needs_comes_free_with_the_next),
-		TEST(a_damaged_commit_before_the_last_does_not_stand_in_the_way),
+		TEST(a_commit_before_the_last_that_is_lost_does_not_stand_in_the_way),
+		TEST(COW_01_a_commit_before_the_last_that_is_lost_is_not_fallen_back_to),
 		TEST(BM_12_opening_without_memory_fails_whole),
 	};
 
