@@ -18,6 +18,16 @@ struct args {
 	struct thinp_check_opts opts;
 	bool quiet;
 	bool json;
+	bool fix_leaks;
+	bool clear_needs_check;
+};
+
+/* What was found, and what was done about it. */
+struct outcome {
+	struct thinp_check_result found;
+	struct thinp_check_result left; /* the same, when nothing was put right */
+	bool has_fixed;
+	bool has_cleared;
 };
 
 /* Where findings go. */
@@ -98,6 +108,19 @@ static void print_summary(const struct thinp_check_result *result)
 	printf("verdict            %s\n", verdict_of(result));
 }
 
+static void print_fixed(const struct outcome *outcome)
+{
+	const struct thinp_check_result *found = &outcome->found, *left = &outcome->left;
+
+	if (outcome->has_fixed)
+		printf("put right          %" PRIu64 " metadata blocks, %" PRIu64 " data blocks, %" PRIu64
+		       " wrong numbers\n",
+		       found->nr_metadata_leaked - left->nr_metadata_leaked,
+		       found->nr_data_leaked - left->nr_data_leaked, found->nr_meta - left->nr_meta);
+	if (outcome->has_cleared)
+		printf("needs check        cleared\n");
+}
+
 static json_t *result_as_json(const struct thinp_check_result *result, json_t *findings)
 {
 	return json_pack(
@@ -114,28 +137,107 @@ static json_t *result_as_json(const struct thinp_check_result *result, json_t *f
 		"nr_metadata_too_low", json_number(result->nr_metadata_too_low), "findings", findings);
 }
 
+/* Figures only: what can be left are findings that have been told. */
+static json_t *left_as_json(const struct outcome *outcome)
+{
+	json_t *object = outcome->has_fixed ? result_as_json(&outcome->left, json_null()) : json_null();
+
+	if (json_is_object(object))
+		json_object_del(object, "findings");
+	return object;
+}
+
+static json_t *outcome_as_json(const struct args *args, const struct outcome *outcome, json_t *findings)
+{
+	json_t *object = result_as_json(&outcome->found, findings);
+
+	if (object && args->fix_leaks)
+		json_object_set_new(object, "left", left_as_json(outcome));
+	if (object && args->clear_needs_check)
+		json_object_set_new(object, "needs_check_cleared", json_boolean(outcome->has_cleared));
+	return object;
+}
+
 static int show(const struct command *command, const struct args *args, struct sink *sink,
-		const struct thinp_check_result *result)
+		const struct outcome *outcome)
 {
 	int status = EXIT_FINE;
 
 	if (args->json) {
 		json_t *findings = sink->is_short ? NULL : json_incref(sink->findings);
 
-		status = print_json(command, findings ? result_as_json(result, findings) : NULL);
+		status = print_json(command, findings ? outcome_as_json(args, outcome, findings) : NULL);
 	} else if (!args->quiet) {
-		print_summary(result);
+		print_fixed(outcome);
+		print_summary(&outcome->left);
 		status = finish_output(command);
 	}
-	return is_damaged(result) ? EXIT_PROBLEM : status;
+	return is_damaged(&outcome->left) ? EXIT_PROBLEM : status;
+}
+
+/* --- checking --- */
+
+static bool is_to_change(const struct args *args)
+{
+	return args->fix_leaks || args->clear_needs_check;
+}
+
+static int fix(struct thinp_pool *pool, const struct args *args, struct outcome *outcome)
+{
+	struct thinp_check_opts opts = args->opts;
+	int r = 0;
+
+	if (args->fix_leaks) {
+		r = thinp_check_fix_leaks(pool, &opts, &outcome->found, &outcome->left);
+		outcome->has_fixed = !r;
+		opts.finding = NULL; /* they have been told */
+	}
+	if (!r && args->clear_needs_check) {
+		r = thinp_check_clear_needs_check(pool, &opts, &outcome->left);
+		outcome->has_cleared = !r;
+	}
+	if (!args->fix_leaks)
+		outcome->found = outcome->left;
+	else if (r)
+		outcome->left = outcome->has_fixed ? outcome->left : outcome->found;
+	return r;
+}
+
+/* A pool that is too damaged to be opened is checked all the same, so that one sees why. */
+static int look_only(const struct args *args, struct thinp_io *io, struct outcome *outcome, int failed)
+{
+	struct thinp_error_info info = {.size = sizeof(info)};
+	int r;
+
+	thinp_error_last(&info);
+	r = thinp_check_device(io, &args->opts, &outcome->found);
+	outcome->left = outcome->found;
+	return r || !failed ? r : thinp_error_report(failed, info.block, info.message);
+}
+
+static int check_and_fix(const struct command *command, const struct args *args, struct thinp_io *io,
+			 struct outcome *outcome)
+{
+	const struct thinp_pool_opts opts = {.size = sizeof(opts),
+					     .flags = THINP_POOL_WRITABLE | THINP_POOL_IGNORE_NEEDS_CHECK,
+					     .log = log_warning,
+					     .log_ctx = (void *)(uintptr_t)command};
+	struct thinp_pool *pool;
+	int r = thinp_pool_open(io, &opts, &pool);
+
+	if (r)
+		return look_only(args, io, outcome, r);
+	r = fix(pool, args, outcome);
+	thinp_pool_close(pool);
+	return r;
 }
 
 static int check(const struct command *command, struct args *args, const char *path, struct thinp_io *io)
 {
-	struct thinp_check_result result = {.size = sizeof(result)};
+	struct outcome outcome = {.found = {.size = sizeof(outcome.found)}, .left = {.size = sizeof(outcome.left)}};
 	struct sink sink = {.quiet = args->quiet, .findings = args->json ? json_array() : NULL};
 	struct progress progress;
-	int status;
+	int status = EXIT_FINE;
 	int r;
 
 	sink.is_short = args->json && !sink.findings;
@@ -144,15 +246,16 @@ static int check(const struct command *command, struct args *args, const char *p
 	args->opts.finding_ctx = &sink;
 	args->opts.progress = tell_progress;
 	args->opts.progress_ctx = &progress;
-	r = thinp_check_device(io, &args->opts, &result);
+	r = is_to_change(args) ? check_and_fix(command, args, io, &outcome) : look_only(args, io, &outcome, 0);
 	progress_end(&progress);
+	if (!r || outcome.found.nr_tasks) /* a check has been made */
+		status = show(command, args, &sink, &outcome);
 	if (r == THINP_ECANCELED)
 		fprintf(stderr, "thinp %s: cancelled\n", command->name);
 	else if (r)
 		report(command, path, r);
-	status = r ? EXIT_PROBLEM : show(command, args, &sink, &result);
 	json_decref(sink.findings);
-	return status;
+	return r ? EXIT_PROBLEM : status;
 }
 
 /* As many threads as there are processors, but not more than are of use. */
@@ -169,46 +272,70 @@ static const struct option options[] = {
 	{"skip-mappings", no_argument, NULL, 's'},
 	{"metadata-snap", no_argument, NULL, 'm'},
 	{"threads", required_argument, NULL, 't'},
+	{"fix-leaks", no_argument, NULL, 'f'},
+	{"clear-needs-check", no_argument, NULL, 'c'},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
 
-static int run(const struct command *command, int argc, char **argv)
+/* An exit status, or GO_ON. */
+#define GO_ON (-1)
+
+static int parse(const struct command *command, int argc, char **argv, struct args *args)
 {
-	struct args args = {.opts = {.size = sizeof(args.opts), .parallel_for = thinp_parallel_for_pthreads}};
-	struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .flags = THINP_IO_READ_ONLY | THINP_IO_EXCLUSIVE};
 	uint64_t nr_threads = default_threads();
-	struct thinp_io *io;
 	int option;
-	int status;
 
 	while ((option = getopt_long(argc, argv, "qmh", options, NULL)) != -1)
 		switch (option) {
 		case 'j':
-			args.json = true;
+			args->json = true;
 			break;
 		case 'q':
-			args.quiet = true;
+			args->quiet = true;
 			break;
 		case 's':
-			args.opts.flags |= THINP_CHECK_SKIP_MAPPINGS;
+			args->opts.flags |= THINP_CHECK_SKIP_MAPPINGS;
 			break;
-		case 'm': /* it stays as it is while the pool is in use */
-			args.opts.flags |= THINP_CHECK_METADATA_SNAP;
-			io_opts.flags = THINP_IO_READ_ONLY;
+		case 'm':
+			args->opts.flags |= THINP_CHECK_METADATA_SNAP;
 			break;
 		case 't':
 			if (!parse_number(optarg, MAX_THREADS, &nr_threads) || !nr_threads)
 				return usage_error(command, "'%s' is no number of threads", optarg);
+			break;
+		case 'f':
+			args->fix_leaks = true;
+			break;
+		case 'c':
+			args->clear_needs_check = true;
 			break;
 		case 'h':
 			return print_help(command);
 		default:
 			return usage_error(command, "wrong option");
 		}
+	args->opts.nr_tasks = (uint32_t)nr_threads;
+	if (is_to_change(args) && args->opts.flags)
+		return usage_error(command, "only a check of everything can put something right");
 	if (optind + 1 != argc)
 		return usage_error(command, optind == argc ? "which pool?" : "one pool at a time");
-	args.opts.nr_tasks = (uint32_t)nr_threads;
+	return GO_ON;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	struct args args = {.opts = {.size = sizeof(args.opts), .parallel_for = thinp_parallel_for_pthreads}};
+	struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .flags = THINP_IO_READ_ONLY | THINP_IO_EXCLUSIVE};
+	struct thinp_io *io;
+	int status = parse(command, argc, argv, &args);
+
+	if (status != GO_ON)
+		return status;
+	if (is_to_change(&args))
+		io_opts.flags = 0;
+	else if (args.opts.flags & THINP_CHECK_METADATA_SNAP) /* it stays as it is while the pool is in use */
+		io_opts.flags = THINP_IO_READ_ONLY;
 	status = thinp_io_open(argv[optind], &io_opts, &io);
 	if (status)
 		return report(command, argv[optind], status);
@@ -222,12 +349,17 @@ const struct command check_command = {
 	.summary = "what is wrong with the metadata",
 	.help = "[OPTION]... POOL\n\n"
 		"Reads all metadata of a pool, counts all references anew, and tells what is not as it should be.\n"
-		"Nothing is written. Exit status 0: sound, there may be warnings; 1: damaged, or not to be checked.\n\n"
-		"      --json           as JSON; numbers of 2^63 and more are strings\n"
-		"  -q, --quiet          print nothing, the exit status tells\n"
-		"      --skip-mappings  superblock and devices only\n"
-		"  -m, --metadata-snap  the pool's metadata snapshot only, also while the pool is in use\n"
-		"      --threads N      work on N threads; default: as many as processors, at most 8\n"
-		"  -h, --help           show this and end\n",
+		"Nothing is written, unless asked for. Exit status 0: sound, there may be warnings; 1: damaged, or not "
+		"to\n"
+		"be checked.\n\n"
+		"      --json               as JSON; numbers of 2^63 and more are strings\n"
+		"  -q, --quiet              print nothing, the exit status tells\n"
+		"      --skip-mappings      superblock and devices only\n"
+		"  -m, --metadata-snap      the pool's metadata snapshot only, also while the pool is in use\n"
+		"      --threads N          work on N threads; default: as many as processors, at most 8\n"
+		"      --fix-leaks          put right counts that are too high, and numbers that are kept twice, if\n"
+		"                           nothing worse is found\n"
+		"      --clear-needs-check  if the pool is sound, take away its mark that asks for a check\n"
+		"  -h, --help               show this and end\n",
 	.run = run,
 };

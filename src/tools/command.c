@@ -49,6 +49,36 @@ bool parse_number(const char *text, uint64_t most, uint64_t *number)
 	return true;
 }
 
+static bool find_unit(const char *text, uint64_t *nbytes)
+{
+	static const char letters[] = "KMGTPE";
+	const char *letter = strchr(letters, *text >= 'a' ? *text - 'a' + 'A' : *text);
+
+	if (!strcmp(text, "s")) {
+		*nbytes = 512;
+		return true;
+	}
+	if (!letter || !*letter || (text[1] && strcmp(text + 1, "iB") != 0))
+		return false;
+	*nbytes = UINT64_C(1024) << 10 * (letter - letters);
+	return true;
+}
+
+bool parse_size(const char *text, uint64_t bytes_of_one, uint64_t *nbytes)
+{
+	unsigned long long value;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || (*end && !find_unit(end, &bytes_of_one)) || value > UINT64_MAX / bytes_of_one)
+		return false;
+	*nbytes = value * bytes_of_one;
+	return true;
+}
+
 int report(const struct command *command, const char *path, int r)
 {
 	struct thinp_error_info info = {.size = sizeof(info)};
@@ -61,7 +91,7 @@ int report(const struct command *command, const char *path, int r)
 	return EXIT_PROBLEM;
 }
 
-static void print_warning(void *ctx, const struct thinp_log_record *rec)
+void log_warning(void *ctx, const struct thinp_log_record *rec)
 {
 	const struct command *command = ctx;
 
@@ -81,7 +111,7 @@ int open_pool(const struct command *command, int argc, char **argv, const struct
 		.size = sizeof(opts),
 		.flags = args->metadata_snap ? THINP_POOL_METADATA_SNAP : 0,
 		.cache_blocks = (uint32_t)(cache_mib * (1024 * 1024 / THINP_BLOCK_SIZE)),
-		.log = print_warning,
+		.log = log_warning,
 		.log_ctx = (void *)(uintptr_t)command,
 	};
 	int r;

@@ -17,16 +17,25 @@
 #define EXIT_USAGE   2
 
 struct command {
-	const char *name;
+	const char *name; /* all words of it, as in "volume create" */
 	const char *summary;
 	const char *help;                                                 /* behind the usage line */
-	int (*run)(const struct command *command, int argc, char **argv); /* argv[0]: the subcommand; an exit status */
+	int (*run)(const struct command *command, int argc, char **argv); /* argv[0]: the last word; an exit status */
+	bool is_change;                                                   /* it changes a pool: change.h */
+	const struct command *const *members; /* of a group, in place of run: its subcommands, ended by NULL */
 };
 
-extern const struct command info_command;
-extern const struct command ls_command;
-extern const struct command dump_command;
-extern const struct command check_command;
+extern const struct command create_command, volume_command, snapshot_command, map_command, unmap_command;
+extern const struct command resize_command, metadata_snap_command, set_transaction_id_command, needs_check_command;
+extern const struct command data_command, info_command, ls_command, lookup_command, counts_command, dump_command;
+extern const struct command check_command, ops_command;
+
+/* Finds a command by its words, argv[0] being the first; argc and argv then begin with the last one. Says what is wrong, or
+ * prints the help of a group: then NULL, and an exit status. */
+const struct command *find_command(int *argc, char ***argv, int *status);
+
+/* Of ls, and of the group volume. */
+int run_ls(const struct command *command, int argc, char **argv);
 
 /* --help of a subcommand. */
 int print_help(const struct command *command);
@@ -36,6 +45,10 @@ int usage_error(const struct command *command, const char *format, ...) __attrib
 
 /* A number in decimal, the whole of the text. */
 bool parse_number(const char *text, uint64_t most, uint64_t *number);
+
+/* A size in bytes: a number with one of the units s (sectors), K, M, G, T, P, E (powers of 1024, also KiB ...), or without:
+ * then it counts pieces of so many bytes. */
+bool parse_size(const char *text, uint64_t bytes_of_one, uint64_t *nbytes);
 
 /* Says what failed, from the library's detail record, after a call that returned r. Returns EXIT_PROBLEM. */
 int report(const struct command *command, const char *path, int r);
@@ -51,6 +64,10 @@ struct pool_args {
 	bool metadata_snap;
 	uint64_t cache_mib; /* 0: DEFAULT_CACHE_MIB */
 };
+
+/* Passes what the library's log says on to standard error; ctx: the command. */
+struct thinp_log_record;
+void log_warning(void *ctx, const struct thinp_log_record *rec);
 
 /* Opens the one pool that the command line names behind its options; reports what fails. An exit status. */
 int open_pool(const struct command *command, int argc, char **argv, const struct pool_args *args,

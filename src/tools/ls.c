@@ -132,7 +132,7 @@ static int show_json(const struct command *command, const char *path, struct poo
 	return print_json(command, devices);
 }
 
-static int run(const struct command *command, int argc, char **argv)
+int run_ls(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 						{"metadata-snap", no_argument, NULL, 'm'},
@@ -180,5 +180,5 @@ const struct command ls_command = {
 		"      --no-headers     without the line of headers\n"
 		"  -m, --metadata-snap  of the pool's metadata snapshot\n"
 		"  -h, --help           show this and end\n",
-	.run = run,
+	.run = run_ls,
 };
