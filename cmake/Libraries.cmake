@@ -46,7 +46,11 @@ endif()
 
 if(THINP_BUILD_BENCH)
   pkg_check_modules(THINP_BENCHMARK REQUIRED QUIET IMPORTED_TARGET benchmark)
-  pkg_check_modules(THINP_LMDB QUIET IMPORTED_TARGET lmdb) # only to compare with
+  # only to compare with
+  pkg_check_modules(THINP_LMDB QUIET IMPORTED_TARGET lmdb)
+  pkg_check_modules(THINP_SQLITE QUIET IMPORTED_TARGET sqlite3)
+  pkg_check_modules(THINP_ROCKSDB QUIET IMPORTED_TARGET rocksdb)
+  pkg_check_modules(THINP_WIREDTIGER QUIET IMPORTED_TARGET wiredtiger)
 endif()
 
 if(THINP_BUILD_TESTS)

@@ -40,6 +40,10 @@ thinp_say("benchmarks           " THINP_BUILD_BENCH "with Google Benchmark ${THI
   "switched off (THINP_BUILD_BENCH)")
 if(THINP_BUILD_BENCH)
   thinp_say("  beside LMDB        " THINP_LMDB_FOUND "version ${THINP_LMDB_VERSION}" "lmdb was not found by pkg-config")
+  thinp_say("  beside SQLite      " THINP_SQLITE_FOUND "version ${THINP_SQLITE_VERSION}" "sqlite3 was not found by pkg-config")
+  thinp_say("  beside RocksDB     " THINP_ROCKSDB_FOUND "version ${THINP_ROCKSDB_VERSION}" "rocksdb was not found by pkg-config")
+  thinp_say("  beside WiredTiger  " THINP_WIREDTIGER_FOUND "version ${THINP_WIREDTIGER_VERSION}"
+    "wiredtiger was not found by pkg-config")
 endif()
 thinp_say("CRC-32C by ISA-L     " THINP_WITH_ISAL "version ${THINP_ISAL_VERSION}"
   "${why_isal}; the processor's instruction or a table is used")

@@ -5,6 +5,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include <cstdlib>
+
 struct bench_run {
 	const struct bench *bench;
 	benchmark::State &state;
@@ -40,11 +42,19 @@ void bench_resume(struct bench_run *run)
 void bench_count_items(struct bench_run *run, uint64_t nr_items)
 {
 	run->state.SetItemsProcessed(run->state.max_iterations * static_cast<int64_t>(nr_items));
+	run->state.counters["items"] = static_cast<double>(nr_items);
 }
 
 void bench_show(struct bench_run *run, const char *name, double number)
 {
 	run->state.counters[name] = number;
+}
+
+static void (*at_end)(void);
+
+void bench_at_end(void (*fn)(void))
+{
+	at_end = fn;
 }
 
 void bench_keep(uint64_t value)
@@ -77,7 +87,8 @@ static void register_one(const struct bench &bench)
 		b->Arg(*size);
 	if (bench.nr_times)
 		b->Iterations(bench.nr_times);
-	if (bench.nr_repetitions)
+	// bench/run starts the program again and again in place of repetitions
+	if (bench.nr_repetitions && !std::getenv("THINP_BENCH_ONCE"))
 		b->Repetitions(static_cast<int>(bench.nr_repetitions))->ReportAggregatesOnly();
 }
 
@@ -89,6 +100,8 @@ int main(int argc, char **argv)
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 2;
 	benchmark::RunSpecifiedBenchmarks();
+	if (at_end)
+		at_end();
 	benchmark::Shutdown();
 	return 0;
 }

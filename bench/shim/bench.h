@@ -64,6 +64,9 @@ void bench_count_items(struct bench_run *run, uint64_t nr_items);
 /* A number to be shown beside the times, for example blocks written per item. */
 void bench_show(struct bench_run *run, const char *name, double number);
 
+/* Called after the last benchmark, before the destructors of any library. Only one function can be. */
+void bench_at_end(void (*fn)(void));
+
 /* Keeps the compiler from leaving out what gave this value. */
 void bench_keep(uint64_t value);
 
