@@ -59,6 +59,24 @@ static void fill_source(struct copy_test *t)
 	store_world_commit(w);
 }
 
+/* Commits until the last one uses what a new store would write first. */
+static void fill_target(struct copy_test *t)
+{
+	struct store_world *w = &t->to;
+	bool is_used[NR_BLOCKS] = {false};
+
+	fill(w, 2000, 0);
+	for (uint64_t i = 0; !is_used[3] || !is_used[4]; i++) {
+		assert_true(i < 500);
+		t->before = w->committed;
+		store_world_start(w);
+		assert_int_equal(store_world_insert(w, i * 67 % 900, 40), 0);
+		store_world_commit(w);
+		store_world_list_used(w->store, is_used, NR_BLOCKS);
+	}
+	store_world_check(w->store, &w->committed);
+}
+
 static struct copy_test *begin_test(bool is_old)
 {
 	const struct thinp_store_opts opts = {.size = sizeof(opts)};
@@ -68,12 +86,8 @@ static struct copy_test *begin_test(bool is_old)
 	store_world_begin(&t->from, NR_BLOCKS, &opts, NULL);
 	fill_source(t);
 	store_world_begin(&t->to, NR_BLOCKS, &opts, NULL);
-	if (is_old) {
-		fill(&t->to, 2000, 100);
-		t->before = t->to.committed;
-		fill(&t->to, t->before.number, 200);
-		store_world_check(t->to.store, &t->to.committed);
-	}
+	if (is_old)
+		fill_target(t);
 	thinp_store_close(t->to.store);
 	t->to.store = NULL;
 	return t;
