@@ -35,9 +35,16 @@ int tp_cache_init(struct tp_cache *cache, struct thinp_io *io, const struct thin
 	return 0;
 }
 
-static size_t chunk_bytes(uint32_t nr_buffers)
+struct tp_chunk *tp_chunk_alloc(struct tp_cache *cache, uint32_t nr_buffers)
 {
-	return sizeof(struct tp_chunk) + nr_buffers * sizeof(struct thinp_buffer);
+	size_t nbytes = tp_chunk_bytes(nr_buffers);
+	struct tp_chunk *chunk = tp_alloc_aligned(&cache->allocator, nbytes, alignof(struct tp_chunk));
+
+	if (!chunk)
+		return NULL;
+	memset(chunk, 0, nbytes);
+	chunk->nr_buffers = nr_buffers;
+	return chunk;
 }
 
 static void free_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
@@ -46,7 +53,7 @@ static void free_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
 		tp_huge_page_free(chunk->data);
 	else
 		tp_free(&cache->allocator, chunk->data, (size_t)chunk->nr_buffers * THINP_BLOCK_SIZE);
-	tp_free(&cache->allocator, chunk, chunk_bytes(chunk->nr_buffers));
+	tp_free(&cache->allocator, chunk, tp_chunk_bytes(chunk->nr_buffers));
 }
 
 void tp_cache_exit(struct tp_cache *cache)
@@ -96,6 +103,7 @@ void tp_cache_note_change(struct tp_cache *cache, struct thinp_buffer *buffer)
 	cache->nr_locked++;
 	if (!buffer->is_dirty) {
 		buffer->is_dirty = true;
+		atomic_store_explicit(&buffer->has_outline, false, memory_order_relaxed);
 		cache->nr_dirty++;
 		tp_cache_note_outdated(cache, buffer->block);
 	}
@@ -257,11 +265,10 @@ static struct thinp_buffer *find_free(struct tp_cache *cache)
 static struct tp_chunk *make_chunk(struct tp_cache *cache, uint32_t nr_buffers)
 {
 	size_t data_bytes = (size_t)nr_buffers * THINP_BLOCK_SIZE;
-	struct tp_chunk *chunk = tp_alloc_zeroed(&cache->allocator, 1, chunk_bytes(nr_buffers));
+	struct tp_chunk *chunk = tp_chunk_alloc(cache, nr_buffers);
 
 	if (!chunk)
 		return NULL;
-	chunk->nr_buffers = nr_buffers;
 	if (cache->use_huge_pages && data_bytes == TP_HUGE_PAGE_SIZE)
 		chunk->data = tp_huge_page_alloc();
 	chunk->is_mapped = chunk->data;
@@ -273,7 +280,8 @@ static struct tp_chunk *make_chunk(struct tp_cache *cache, uint32_t nr_buffers)
 	}
 	for (uint32_t i = 0; i < nr_buffers; i++)
 		chunk->buffers[i].data = chunk->data + (size_t)i * THINP_BLOCK_SIZE;
-	atomic_fetch_add_explicit(&cache->counters.bytes, data_bytes + chunk_bytes(nr_buffers), memory_order_relaxed);
+	atomic_fetch_add_explicit(&cache->counters.bytes, data_bytes + tp_chunk_bytes(nr_buffers),
+				  memory_order_relaxed);
 	return chunk;
 }
 

@@ -27,10 +27,12 @@ static void add_bytes(struct tp_cache *cache, size_t nbytes)
 /* A buffer of one section's own, for when the cache can give none: all are pinned, retired, or being filled. */
 static struct thinp_buffer *make_private(struct tp_cache *cache)
 {
-	struct thinp_buffer *buffer = tp_alloc_zeroed(&cache->allocator, 1, sizeof(*buffer));
+	struct thinp_buffer *buffer =
+		tp_alloc_aligned(&cache->allocator, sizeof(*buffer), alignof(struct thinp_buffer));
 
 	if (!buffer)
 		return NULL;
+	memset(buffer, 0, sizeof(*buffer));
 	buffer->data = tp_alloc_aligned(&cache->allocator, THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
 	if (!buffer->data) {
 		tp_free(&cache->allocator, buffer, sizeof(*buffer));
@@ -200,6 +202,15 @@ void tp_cache_prepare(struct thinp_buffer *buffer, thinp_block_t block, const st
 	buffer->block = block;
 	atomic_store_explicit(&buffer->type, type, memory_order_release);
 	atomic_store_explicit(&buffer->use, (uint8_t)use, memory_order_relaxed);
+	atomic_store_explicit(&buffer->has_outline, false, memory_order_relaxed);
+}
+
+/* What has none is searched without. */
+void tp_buffer_outline(struct thinp_buffer *buffer)
+{
+	if (atomic_load_explicit(&buffer->type, memory_order_relaxed) == thinp_block_type_node() &&
+	    tp_outline_make(buffer->data, &buffer->outline))
+		atomic_store_explicit(&buffer->has_outline, true, memory_order_release);
 }
 
 static int fill(struct tp_cache *cache, struct thinp_buffer *buffer, thinp_block_t block,
@@ -210,9 +221,11 @@ static int fill(struct tp_cache *cache, struct thinp_buffer *buffer, thinp_block
 	if (r)
 		return r;
 	r = tp_block_verify(buffer->data, block, type);
-	if (!r)
-		tp_cache_prepare(buffer, block, type, TP_UNUSED);
-	return r;
+	if (r)
+		return r;
+	tp_cache_prepare(buffer, block, type, TP_UNUSED);
+	tp_buffer_outline(buffer);
+	return 0;
 }
 
 /* Links what was fetched. Where that cannot be done, the section keeps the buffer in hand until it needs it no more. */
@@ -342,6 +355,7 @@ static void fetch_window(struct tp_cache *cache, struct window *window, const st
 			continue;
 		}
 		tp_cache_prepare(buffer, block, type, TP_AHEAD);
+		tp_buffer_outline(buffer);
 		if (link_buffer(cache, buffer, window->change_counts[i], 0) != buffer)
 			release(cache, buffer);
 		else

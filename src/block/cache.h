@@ -7,12 +7,14 @@
 
 #include "base/epoch.h"
 #include "block/radix.h"
+#include "format/outline.h"
 
 #include <thinp/allocator.h>
 #include <thinp/format.h>
 #include <thinp/io.h>
 
 #include <pthread.h>
+#include <stddef.h>
 
 #define TP_CHUNK_MAX_BUFFERS  64u
 #define TP_HUGE_CHUNK_BUFFERS 512u /* of a huge page of 2 MiB */
@@ -31,16 +33,23 @@ enum tp_buffer_state { TP_BUFFER_FREE, TP_BUFFER_IN_HAND, TP_BUFFER_LINKED, TP_B
 enum tp_buffer_use { TP_UNUSED, TP_USED, TP_AHEAD };
 
 /* A buffer of the cache. The public interface names it and tells nothing of it. Without the lock readers look at block,
- * data, type and use of a linked buffer. A compiler may load neighbouring fields in one go, so those under the lock do
- * not share a word with one that is changed without it and read beside them. */
+ * data, type, use and the outline of a linked buffer. A compiler may load neighbouring fields in one go, so those under the
+ * lock do not share a word with one that is changed without it and read beside them.
+ *
+ * All but the pivots of the outline is in one line of the processor's cache, and these are in the two behind it: a look-up
+ * asks for all three as soon as it knows where the buffer is. */
 struct thinp_buffer {
-	thinp_block_t block;
+	alignas(64) thinp_block_t block;
 	uint8_t *data;                                 /* 4096 bytes, aligned to 4096 */
 	_Atomic(const struct thinp_block_type *) type; /* the kind that the content was checked as */
 	_Atomic uint8_t use;                           /* enum tp_buffer_use */
+	_Atomic bool has_outline;                      /* of a node that is clean, or about to be */
 	/* these two are of the thread that changes blocks */
 	bool is_locked; /* being changed; pinned as well, unless is_light */
 	bool is_light;  /* locked without the cache's lock and without a pin: it is dirty, so it stays where it is */
+	/* these two are as they were made */
+	bool is_private; /* not of the cache: belongs to one section */
+	bool is_own;     /* of the writer: own.c */
 
 	union {
 		struct { /* linked: the list of changed ones */
@@ -54,11 +63,11 @@ struct thinp_buffer {
 	};
 	uint32_t pins;   /* who holds it across I/O or for a change */
 	uint8_t state;   /* enum tp_buffer_state */
-	bool is_private; /* not of the cache: belongs to one section */
-	bool is_own;     /* of the writer: own.c */
 	bool is_dirty;   /* changed since it was written; never evicted */
 	bool is_changed; /* in this transaction: in the list of such buffers */
+	struct tp_outline outline;
 };
+static_assert(sizeof(void *) != 8 || offsetof(struct thinp_buffer, outline.pivots) == 64, "lines of the cache");
 
 /* Buffers are made in chunks, as they are needed. */
 struct tp_chunk {
@@ -135,6 +144,9 @@ static inline struct thinp_buffer *tp_cache_find(struct tp_cache *cache, thinp_b
 	return buffer;
 }
 
+/* Makes the outline of a buffer whose content is a sound block, and stays as it is until tp_cache_note_change(). */
+void tp_buffer_outline(struct thinp_buffer *buffer);
+
 /* The block, from the device if need be, checked as the kind and pinned: it stays until tp_cache_unpin(). Outside of
  * an epoch. spare: a buffer in hand to fetch into, which is given up whatever happens; NULL: one is found. */
 int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
@@ -183,6 +195,14 @@ void tp_cache_unlock(struct tp_cache *cache, struct thinp_buffer *buffer);
 void tp_cache_note_change(struct tp_cache *cache, struct thinp_buffer *buffer);
 void tp_cache_note_written(struct tp_cache *cache, struct thinp_buffer *buffer);
 void tp_cache_note_no_change(struct tp_cache *cache, struct thinp_buffer *buffer);
+
+/* Buffers with nothing in them, and no data yet. NULL: no memory. */
+struct tp_chunk *tp_chunk_alloc(struct tp_cache *cache, uint32_t nr_buffers);
+
+static inline size_t tp_chunk_bytes(uint32_t nr_buffers)
+{
+	return sizeof(struct tp_chunk) + nr_buffers * sizeof(struct thinp_buffer);
+}
 
 /* For the parts of the cache: buffers.c gives buffers, cache.c fills them. The lock is taken inside. */
 struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker taker); /* NULL: there is none now */

@@ -29,6 +29,26 @@ void tp_reader_make_stale(struct thinp_reader *reader);
 uint64_t tp_reader_stamp_epoch(struct thinp_reader *reader);
 uint64_t tp_reader_safe_epoch(struct thinp_reader *reader);
 
+/* The section has announced itself before it looks here: whoever made the reader stale waits for it, or it is seen here. */
+static inline bool tp_reader_is_stale(const struct thinp_reader *reader)
+{
+	return atomic_load(&reader->is_stale);
+}
+
+/* As thinp_read_peek(), but gives the buffer. */
+static inline struct thinp_buffer *tp_read_peek_buffer(struct thinp_read_section *section, thinp_block_t block,
+						       const struct thinp_block_type *type)
+{
+	struct thinp_reader *reader = section->reader;
+	struct thinp_buffer *buffer;
+
+	if (!section->slot || block >= reader->nr_blocks || tp_reader_is_stale(reader))
+		return NULL;
+	buffer = tp_cache_find(&reader->bm->cache, block, type);
+	section->hits += buffer != NULL;
+	return buffer;
+}
+
 /* A number that is another one after each change of what the reader sees. */
 static inline uint64_t tp_reader_generation(const struct thinp_reader *reader)
 {

@@ -18,25 +18,19 @@
 
 #include <thinp/error.h>
 
-static size_t chunk_bytes(void)
-{
-	return sizeof(struct tp_chunk) + TP_OWN_BUFFERS * sizeof(struct thinp_buffer);
-}
-
 #define DATA_BYTES ((size_t)TP_OWN_BUFFERS * THINP_BLOCK_SIZE)
 
 static struct tp_chunk *make_chunk(struct tp_cache *cache)
 {
-	struct tp_chunk *own = tp_alloc_zeroed(&cache->allocator, 1, chunk_bytes());
+	struct tp_chunk *own = tp_chunk_alloc(cache, TP_OWN_BUFFERS);
 
 	if (!own)
 		return NULL;
 	own->data = tp_alloc_aligned(&cache->allocator, DATA_BYTES, THINP_BLOCK_SIZE);
 	if (!own->data) {
-		tp_free(&cache->allocator, own, chunk_bytes());
+		tp_free(&cache->allocator, own, tp_chunk_bytes(TP_OWN_BUFFERS));
 		return NULL;
 	}
-	own->nr_buffers = TP_OWN_BUFFERS;
 	for (uint32_t i = 0; i < TP_OWN_BUFFERS; i++) {
 		own->buffers[i].data = own->data + (size_t)i * THINP_BLOCK_SIZE;
 		own->buffers[i].is_own = true;
@@ -50,7 +44,8 @@ int tp_own_make(struct tp_cache *cache)
 
 	if (!own)
 		return THINP_ENOMEM;
-	atomic_fetch_add_explicit(&cache->counters.bytes, chunk_bytes() + DATA_BYTES, memory_order_relaxed);
+	atomic_fetch_add_explicit(&cache->counters.bytes, tp_chunk_bytes(TP_OWN_BUFFERS) + DATA_BYTES,
+				  memory_order_relaxed);
 	pthread_mutex_lock(&cache->lock);
 	cache->own = own;
 	pthread_mutex_unlock(&cache->lock);
@@ -62,7 +57,7 @@ void tp_own_exit(struct tp_cache *cache)
 	if (!cache->own)
 		return;
 	tp_free(&cache->allocator, cache->own->data, DATA_BYTES);
-	tp_free(&cache->allocator, cache->own, chunk_bytes());
+	tp_free(&cache->allocator, cache->own, tp_chunk_bytes(TP_OWN_BUFFERS));
 	cache->own = NULL;
 }
 

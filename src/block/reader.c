@@ -83,12 +83,6 @@ void thinp_read_end(struct thinp_read_section *section)
 	leave(section);
 }
 
-/* The section has announced itself before it looks here: whoever made the reader stale waits for it, or it is seen here. */
-static bool is_stale(const struct thinp_reader *reader)
-{
-	return atomic_load(&reader->is_stale);
-}
-
 void tp_reader_make_stale(struct thinp_reader *reader)
 {
 	atomic_store(&reader->is_stale, true);
@@ -107,16 +101,9 @@ uint64_t tp_reader_safe_epoch(struct thinp_reader *reader)
 const void *thinp_read_peek(struct thinp_read_section *section, thinp_block_t block,
 			    const struct thinp_block_type *type)
 {
-	struct thinp_reader *reader = section->reader;
-	struct thinp_buffer *buffer;
+	const struct thinp_buffer *buffer = tp_read_peek_buffer(section, block, type);
 
-	if (!section->slot || block >= reader->nr_blocks || is_stale(reader))
-		return NULL;
-	buffer = tp_cache_find(&reader->bm->cache, block, type);
-	if (!buffer)
-		return NULL;
-	section->hits++;
-	return buffer->data;
+	return buffer ? buffer->data : NULL;
 }
 
 static int check_range(const struct thinp_reader *reader, thinp_block_t block, const struct thinp_block_type *type)
@@ -168,7 +155,7 @@ static int fetch(struct thinp_read_section *section, thinp_block_t block, const 
 	drop_held(section);
 	r = fetch_pinned(cache, block, type, &buffer);
 	section->slot = tp_epoch_enter(&cache->epochs);
-	if (is_stale(section->reader)) { /* the bytes, or the failure, may be those of another owner */
+	if (tp_reader_is_stale(section->reader)) { /* the bytes, or the failure, may be those of another owner */
 		if (!r)
 			tp_cache_unpin(cache, buffer);
 		return tp_fail(THINP_ESTALE, block, "the view had to give way");
@@ -191,7 +178,7 @@ int thinp_read_block(struct thinp_read_section *section, thinp_block_t block, co
 		*data = cached;
 		return 0;
 	}
-	if (is_stale(section->reader))
+	if (tp_reader_is_stale(section->reader))
 		return tp_fail(THINP_ESTALE, block, "the view had to give way");
 	r = check_range(section->reader, block, type);
 	return r ? r : fetch(section, block, type, data);

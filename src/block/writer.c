@@ -137,13 +137,15 @@ static size_t list_dirty(struct tp_writer *writer, const struct thinp_buffer **l
 }
 
 /* Seals a block and copies it behind what the stage holds already. The operation before it takes it in when it is a
- * neighbour. */
+ * neighbour. Its outline is made now that it is in the processor's cache: it is changed no more before it has been written,
+ * or, should that fail, has been forgotten. */
 static void stage_block(struct tp_writer *writer, size_t at, struct thinp_buffer *buffer, size_t *nr_ops)
 {
 	uint8_t *copy = writer->stage + at * THINP_BLOCK_SIZE;
 	struct thinp_io_op *last = *nr_ops ? &writer->ops[*nr_ops - 1] : NULL;
 
 	tp_block_seal(buffer->data, buffer->block, atomic_load_explicit(&buffer->type, memory_order_relaxed));
+	tp_buffer_outline(buffer);
 	memcpy(copy, buffer->data, THINP_BLOCK_SIZE);
 	if (last && last->block + last->nr_blocks == buffer->block)
 		last->nr_blocks++;

@@ -140,7 +140,7 @@ static void BM_07_every_buffer_is_aligned_to_the_block_size(void **state)
 static size_t most_bytes(uint32_t cache_blocks, uint32_t levels)
 {
 	return sizeof(struct thinp_bm) + sizeof(struct thinp_reader) + (cache_blocks / 64 + 1) * 64 +
-	       (size_t)cache_blocks * (THINP_BLOCK_SIZE + 64) +
+	       (size_t)cache_blocks * (THINP_BLOCK_SIZE + sizeof(struct thinp_buffer)) +
 	       ((size_t)cache_blocks * (levels - 1) + 1) * sizeof(struct tp_radix_node);
 }
 

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * format/outline.h - what a search has to know of a node, side by side: its shape, and every so manieth of its keys.
+ *
+ * A search by halves touches a line of the node with each of its first steps, and waits for each. In the outline it takes
+ * those steps within two neighbouring lines, and what is left to look at in the node is one group of keys, and the values
+ * beside them: these lines can be asked for all at once.
+ *
+ *   keys of the node   k0 k1 k2 k3 | k4 k5 k6 k7 | k8 ...       groups of 2^shift
+ *   pivots             k0            k4            k8 ...
+ */
+#ifndef TP_FORMAT_OUTLINE_H
+#define TP_FORMAT_OUTLINE_H
+
+#include "format/node.h"
+
+#include <stdbool.h>
+
+#define TP_OUTLINE_PIVOTS 16u
+
+struct tp_outline {
+	uint16_t nr_entries;
+	uint16_t value_size;
+	uint16_t values_offset; /* in the node */
+	uint8_t shift;          /* the least with which the pivots suffice */
+	bool is_leaf;
+	uint64_t pivots[TP_OUTLINE_PIVOTS]; /* behind the last group: UINT64_MAX */
+};
+
+/* Makes the outline of a node. False: what is there does not keep to the rules of a header, and has none. */
+bool tp_outline_make(const void *node, struct tp_outline *outline);
+
+/* Where the group begins that holds the last key that is not larger than key; all keys of the group are in the node. There
+ * must be such a key. The last groups of a node overlap, so that each is whole. */
+static inline uint32_t tp_outline_group(const struct tp_outline *outline, uint64_t key)
+{
+	const uint64_t *pivots = outline->pivots;
+	uint32_t last = outline->nr_entries - (1u << outline->shift);
+	uint32_t i = 0;
+
+	i += pivots[8] <= key ? 8 : 0;
+	i += pivots[i + 4] <= key ? 4 : 0;
+	i += pivots[i + 2] <= key ? 2 : 0;
+	i += pivots[i + 1] <= key ? 1 : 0;
+	i <<= outline->shift;
+	return i < last ? i : last;
+}
+
+/* Asks for the lines of a group: what lies between the first and the last byte of its keys and of its values. Inlined by
+ * force, because gcc 12 takes a function that does nothing but this for one that does nothing. */
+static inline __attribute__((always_inline)) void tp_outline_prefetch(const struct tp_outline *outline,
+								      const void *node, uint32_t group)
+{
+	const uint8_t *keys = (const uint8_t *)node + TP_NODE_HEADER_SIZE + 8 * (size_t)group;
+	const uint8_t *values = (const uint8_t *)node + outline->values_offset + (size_t)group * outline->value_size;
+	size_t half = 4u << outline->shift;
+
+	__builtin_prefetch(keys);
+	__builtin_prefetch(keys + half);
+	__builtin_prefetch(keys + 2 * half - 1);
+	__builtin_prefetch(values);
+	__builtin_prefetch(values + ((size_t)outline->value_size << outline->shift) - 1);
+}
+
+/* The last key of a group that is not larger than key, as tp_outline_group() has found it. */
+static inline uint32_t tp_outline_in_group(const struct tp_outline *outline, const void *node, uint32_t group,
+					   uint64_t key)
+{
+	uint32_t index = group;
+
+	for (uint32_t half = 1u << outline->shift >> 1; half; half >>= 1)
+		index += tp_node_key(node, index + half) <= key ? half : 0;
+	return index;
+}
+
+/* Is there a key that is not larger than key? */
+static inline bool tp_outline_reaches(const struct tp_outline *outline, uint64_t key)
+{
+	return outline->nr_entries && outline->pivots[0] <= key;
+}
+
+static inline const uint8_t *tp_outline_value(const struct tp_outline *outline, const void *node, uint32_t index)
+{
+	return (const uint8_t *)node + outline->values_offset + (size_t)index * outline->value_size;
+}
+
+#endif
