@@ -2,59 +2,62 @@
 /*
  * btree/lookup.c - the way down for one key.
  */
-#include "btree/node.h"
+#include "btree/search.h"
 
 #include <string.h>
 
-/* The next step from a node: false at a leaf, or when no child can hold the key (*found false). */
-static bool step_down(const void *node, uint64_t key, struct tp_btree_child *child, bool *found)
+/* By the outline, if the cache has the node and the node one: *is_there as tp_search_node() says. */
+static bool search_cached(struct thinp_read_section *section, const struct thinp_btree_type *type,
+			  const struct tp_btree_child *child, uint64_t key, struct tp_found *found, bool *is_there)
 {
-	uint32_t behind = tp_node_upper_bound(node, key);
+	const struct thinp_buffer *buffer = tp_read_peek_buffer(section, child->block, thinp_block_type_node());
+	uint32_t group;
 
-	*found = behind;
-	if (!behind)
+	if (!buffer || !tp_search_has_outline(type, child, buffer))
 		return false;
-	child->parent = child->block;
-	child->block = tp_node_value64(node, behind - 1);
-	child->first = tp_node_key(node, behind - 1);
-	child->depth++;
+	*is_there = tp_outline_reaches(&buffer->outline, key);
+	if (!*is_there)
+		return true;
+	group = tp_outline_group(&buffer->outline, key);
+	tp_outline_prefetch(&buffer->outline, buffer->data, group);
+	*found = tp_search_group(buffer, group, key);
 	return true;
 }
 
-/* Finds the entry of a key in one level. The node stays valid within the section. */
-static int find_in_level(struct thinp_read_section *section, const struct thinp_btree_type *type,
-			 struct tp_btree_child *child, uint64_t key, const void **node, uint32_t *index)
+/* One step: THINP_ENODATA when the key is certainly not there. */
+static int step(struct thinp_read_section *section, const struct thinp_btree_type *type,
+		const struct tp_btree_child *child, uint64_t key, struct tp_found *found)
 {
-	bool found = true;
-	int r;
+	bool is_there;
 
-	while (!(r = tp_btree_read_node(section, type, child, node)) && !tp_node_is_leaf(*node))
-		if (!step_down(*node, key, child, &found))
-			break;
-	if (r)
-		return r;
-	return found && tp_node_find(*node, key, index) ? 0 : THINP_ENODATA;
+	if (!search_cached(section, type, child, key, found, &is_there)) {
+		const void *node;
+		int r = tp_btree_read_node(section, type, child, &node);
+
+		if (r)
+			return r;
+		is_there = tp_search_node(node, key, found);
+	}
+	return is_there && (!found->is_leaf || found->key == key) ? 0 : THINP_ENODATA;
 }
 
 static int lookup(struct thinp_read_section *section, const struct thinp_btree_type *type, thinp_block_t root,
 		  const uint64_t *keys, void *value_le)
 {
 	struct tp_btree_child child = {.parent = THINP_NO_BLOCK, .block = root};
-	const void *node;
-	uint32_t index;
+	struct tp_found found;
 
 	for (;;) {
-		int r = find_in_level(section, type, &child, keys[child.level], &node, &index);
+		int r = step(section, type, &child, keys[child.level], &found);
 
 		if (r)
 			return r;
-		if (child.level + 1 == type->nr_levels)
+		if (found.is_leaf && child.level + 1 == type->nr_levels)
 			break;
-		child = (struct tp_btree_child){
-			.parent = child.block, .block = tp_node_value64(node, index), .level = child.level + 1};
+		tp_search_go_down(&child, &found);
 	}
 	if (value_le)
-		memcpy(value_le, tp_node_values(node) + (size_t)index * type->value_size, type->value_size);
+		memcpy(value_le, found.value_le, type->value_size);
 	return 0;
 }
 
@@ -62,13 +65,14 @@ int thinp_btree_lookup(struct thinp_reader *reader, const struct thinp_btree_typ
 		       const uint64_t *keys, void *value_le)
 {
 	struct thinp_read_section section;
-	struct thinp_btree_type type;
-	int r = tp_btree_type_take(&type, user_type);
+	const struct thinp_btree_type *type;
+	struct thinp_btree_type room;
+	int r = tp_btree_type_see(&room, user_type, &type);
 
 	if (r)
 		return r;
 	thinp_read_begin(reader, &section);
-	r = lookup(&section, &type, root, keys, value_le);
+	r = lookup(&section, type, root, keys, value_le);
 	thinp_read_end(&section);
 	return r == THINP_ENODATA ? tp_fail(r, THINP_NO_BLOCK, "no such key") : r;
 }

@@ -3,21 +3,30 @@
  * btree/many.c - looking up many keys together.
  *
  * A look-up is a chain of cache misses, each waiting for the one before. Several look-ups have nothing to do with each
- * other, so a group of them goes down in step: first every node of the group's next step is found and its cache lines
- * asked for, then all are searched. What is not in the block cache is fetched with one batch of I/O for the group.
+ * other, so a group of them goes down in step. A step has three turns, and each asks for the lines that the next one needs:
+ *
+ *   find     each search's buffer, by its address          asks for the outline
+ *   aim      at a group of keys, by the outline            asks for the keys of the group and what belongs to them
+ *   step     the entry in the group: go on from there, or be done
+ *
+ * What is not in the block cache is fetched with one batch of I/O for the group.
  */
-#include "btree/node.h"
+#include "btree/search.h"
 
 #include <string.h>
 
-#define GROUP 16u /* misses that a core keeps in flight; more gains nothing */
+#define GROUP 32u /* twice the misses that a core keeps in flight, as the turns have work besides them */
+
+#define NO_GROUP UINT32_MAX
 
 struct search {
 	struct tp_btree_child at;
 	const uint64_t *keys;
-	size_t number;    /* place in the caller's arrays */
-	const void *node; /* within one round */
-	bool missed;      /* the block cache did not have it in the round before */
+	size_t number; /* place in the caller's arrays */
+	/* within one step */
+	const struct thinp_buffer *buffer;
+	uint32_t group; /* NO_GROUP: to be searched without the outline */
+	bool missed;    /* the block cache did not have it in the step before */
 };
 
 struct batch {
@@ -48,58 +57,85 @@ static bool is_address(const struct batch *batch, const struct search *search)
 	       (search->at.block || search->at.parent == THINP_NO_BLOCK);
 }
 
-/* Finds the group's nodes and asks for the lines that the search will touch first. */
-static void find_nodes(struct batch *batch, struct thinp_read_section *section)
+/* Inlined by force, as tp_outline_prefetch() is. */
+static inline __attribute__((always_inline)) void prefetch_outline(const struct thinp_buffer *buffer)
+{
+	__builtin_prefetch(buffer);
+	__builtin_prefetch(&buffer->outline.pivots[0]);
+	__builtin_prefetch(&buffer->outline.pivots[TP_OUTLINE_PIVOTS / 2]);
+}
+
+/* Searches side by side are often at the same node, at the root all are. */
+static void find_all(struct batch *batch, struct thinp_read_section *section)
+{
+	const struct search *before = NULL;
+
+	for (size_t i = 0; i < batch->nr; i++) {
+		struct search *search = &batch->searches[i];
+
+		search->buffer = NULL;
+		if (before && before->at.block == search->at.block && before->at.parent == search->at.parent)
+			search->buffer = before->buffer;
+		else if (is_address(batch, search))
+			search->buffer = tp_read_peek_buffer(section, search->at.block, thinp_block_type_node());
+		if (search->buffer)
+			prefetch_outline(search->buffer);
+		before = search;
+	}
+}
+
+static uint64_t key_of(const struct search *search)
+{
+	return search->keys[search->at.level];
+}
+
+static void aim_all(struct batch *batch)
 {
 	for (size_t i = 0; i < batch->nr; i++) {
 		struct search *search = &batch->searches[i];
-		const uint8_t *node = NULL;
+		const struct thinp_buffer *buffer = search->buffer;
 
-		if (is_address(batch, search))
-			node = thinp_read_peek(section, search->at.block, thinp_block_type_node());
-		search->node = node;
-		if (!node)
+		search->group = NO_GROUP;
+		if (!buffer || !tp_search_has_outline(&batch->type, &search->at, buffer) ||
+		    !tp_outline_reaches(&buffer->outline, key_of(search)))
 			continue;
-		__builtin_prefetch(node);
-		__builtin_prefetch(node + TP_NODE_HEADER_SIZE + 8 * 63);
-		__builtin_prefetch(node + TP_NODE_HEADER_SIZE + 8 * 126);
+		search->group = tp_outline_group(&buffer->outline, key_of(search));
+		tp_outline_prefetch(&buffer->outline, buffer->data, search->group);
 	}
+}
+
+/* The entry to go on from, or THINP_ENODATA. */
+static int find_entry(const struct batch *batch, const struct search *search, struct tp_found *found)
+{
+	uint64_t key = key_of(search);
+
+	if (search->group != NO_GROUP) {
+		*found = tp_search_group(search->buffer, search->group, key);
+	} else {
+		int r = tp_btree_check_node(&batch->type, &search->at, search->buffer->data);
+
+		if (r)
+			return r;
+		if (!tp_search_node(search->buffer->data, key, found))
+			return THINP_ENODATA;
+	}
+	return found->is_leaf && found->key != key ? THINP_ENODATA : 0;
 }
 
 /* One step of one search. Returns true while it goes on. */
 static bool step(struct batch *batch, struct search *search, int *result)
 {
-	uint64_t key = search->keys[search->at.level];
-	const void *node = search->node;
-	uint32_t index;
+	struct tp_found found;
 
-	*result = tp_btree_check_node(&batch->type, &search->at, node);
+	*result = find_entry(batch, search, &found);
 	if (*result)
 		return false;
-	*result = THINP_ENODATA;
-	if (!tp_node_is_leaf(node)) {
-		index = tp_node_upper_bound(node, key);
-		if (!index--)
-			return false;
-		search->at = (struct tp_btree_child){.parent = search->at.block,
-						     .block = tp_node_value64(node, index),
-						     .first = tp_node_key(node, index),
-						     .level = search->at.level,
-						     .depth = search->at.depth + 1};
+	if (!found.is_leaf || search->at.level + 1 < batch->type.nr_levels) {
+		tp_search_go_down(&search->at, &found);
 		return true;
 	}
-	if (!tp_node_find(node, key, &index))
-		return false;
-	if (search->at.level + 1 < batch->type.nr_levels) {
-		search->at = (struct tp_btree_child){.parent = search->at.block,
-						     .block = tp_node_value64(node, index),
-						     .level = search->at.level + 1};
-		return true;
-	}
-	*result = 0;
 	if (batch->values_le)
-		memcpy(value_of(batch, search), tp_node_values(node) + (size_t)index * batch->type.value_size,
-		       batch->type.value_size);
+		memcpy(value_of(batch, search), found.value_le, batch->type.value_size);
 	return false;
 }
 
@@ -112,7 +148,7 @@ static size_t step_all(struct batch *batch)
 		struct search *search = &batch->searches[i];
 		int result;
 
-		if (!search->node)
+		if (!search->buffer)
 			nr_missed++;
 		else if (!step(batch, search, &result))
 			finish(batch, i, result);
@@ -132,7 +168,7 @@ static void fetch_missing(struct batch *batch)
 	for (size_t i = batch->nr; i--;) {
 		struct search *search = &batch->searches[i];
 
-		if (search->node)
+		if (search->buffer)
 			continue;
 		if (search->missed || !is_address(batch, search)) {
 			finish(batch, i,
@@ -154,7 +190,8 @@ static void run_group(struct batch *batch)
 
 		thinp_read_begin(batch->reader, &section);
 		while (batch->nr && !nr_missed) {
-			find_nodes(batch, &section);
+			find_all(batch, &section);
+			aim_all(batch);
 			nr_missed = step_all(batch);
 		}
 		thinp_read_end(&section);
