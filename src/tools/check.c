@@ -215,13 +215,11 @@ static int look_only(const struct args *args, struct thinp_io *io, struct outcom
 	return r || !failed ? r : thinp_error_report(failed, info.block, info.message);
 }
 
-static int check_and_fix(const struct command *command, const struct args *args, struct thinp_io *io,
-			 struct outcome *outcome)
+static int check_and_fix(const struct args *args, struct thinp_io *io, struct outcome *outcome)
 {
+	/* without a log: the check tells what is odd */
 	const struct thinp_pool_opts opts = {.size = sizeof(opts),
-					     .flags = THINP_POOL_WRITABLE | THINP_POOL_IGNORE_NEEDS_CHECK,
-					     .log = log_warning,
-					     .log_ctx = (void *)(uintptr_t)command};
+					     .flags = THINP_POOL_WRITABLE | THINP_POOL_IGNORE_NEEDS_CHECK};
 	struct thinp_pool *pool;
 	int r = thinp_pool_open(io, &opts, &pool);
 
@@ -246,7 +244,7 @@ static int check(const struct command *command, struct args *args, const char *p
 	args->opts.finding_ctx = &sink;
 	args->opts.progress = tell_progress;
 	args->opts.progress_ctx = &progress;
-	r = is_to_change(args) ? check_and_fix(command, args, io, &outcome) : look_only(args, io, &outcome, 0);
+	r = is_to_change(args) ? check_and_fix(args, io, &outcome) : look_only(args, io, &outcome, 0);
 	progress_end(&progress);
 	if (!r || outcome.found.nr_tasks) /* a check has been made */
 		status = show(command, args, &sink, &outcome);
