@@ -8,7 +8,7 @@
 #include "work.h"
 
 /* Of a larger map only so many are changed or looked up in one benchmark. */
-enum { MOST_CHANGES = 1000000, LOOKUPS = 400000, COLD_LOOKUPS = 2000, NR_SCANS = 3 };
+enum { MOST_CHANGES = 300000, LOOKUPS = 400000, COLD_LOOKUPS = 2000, NR_SCANS = 3 };
 
 static const int64_t three_sizes[] = {100000, 1000000, 10000000, 0};
 static const int64_t one_size[] = {1000000, 0};

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What bench/run measures, in which portions and how often."""
+import os
+
+from .measure import Benchmarks
+
+PEERS = ("lmdb", "sqlite", "rocksdb", "wiredtiger")
+LARGE = 10000000
+
+
+def peers(folder, quick):
+    """The map beside the same map in other libraries."""
+    program = os.path.join(folder, "bench", "peers", "bench_peers")
+    sizes = (100000, 1000000) if quick else (100000, 1000000, LARGE)
+    for size in sizes:
+        for engine in ("thinp", "lmdb"):
+            yield Benchmarks(program, f"^peers/[^/]*/{engine}/{size}/", 2 if quick else 5)
+    for engine in ("sqlite", "rocksdb", "wiredtiger"):
+        yield Benchmarks(program, f"^peers/[^/]*/{engine}/1000000/", 1 if quick else 3)
+
+
+def rooms(folder, quick):
+    """The rooms one by one."""
+    for room in ("block", "btree"):
+        yield Benchmarks(os.path.join(folder, "bench", f"bench_{room}"), ".", 1 if quick else 3, 0.05)
+
+
+GROUPS = {"peers": peers, "rooms": rooms}
+
+
+def plan(groups, folder, quick):
+    """The jobs of the groups, those left out whose program is not there."""
+    jobs = []
+    for group in groups:
+        if group not in GROUPS:
+            raise SystemExit(f"no group is named {group}")
+        jobs += [job for job in GROUPS[group](folder, quick)]
+    return jobs
