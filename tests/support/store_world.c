@@ -97,6 +97,20 @@ void store_world_end(struct store_world *w)
 	thinp_io_close(w->memory);
 }
 
+int store_world_tear_down(void **state)
+{
+	store_world_end(*state);
+	return 0;
+}
+
+struct thinp_store_info store_world_info(struct thinp_store *store)
+{
+	struct thinp_store_info info = {.size = sizeof(info)};
+
+	thinp_store_get_info(store, &info);
+	return info;
+}
+
 void store_world_reopen(struct store_world *w)
 {
 	thinp_store_close(w->store);
@@ -245,6 +259,13 @@ void store_world_commit(struct store_world *w)
 {
 	assert_int_equal(thinp_store_commit(w->store), 0);
 	w->committed = w->now;
+}
+
+void store_world_commit_some(struct store_world *w, uint64_t first, uint64_t nr)
+{
+	store_world_start(w);
+	assert_int_equal(store_world_insert(w, first, nr), 0);
+	store_world_commit(w);
 }
 
 void store_world_abort(struct store_world *w)

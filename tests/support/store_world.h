@@ -55,6 +55,11 @@ void store_world_begin(struct store_world *w, uint64_t nr_blocks, const struct t
 		       const struct tp_store_format *format);
 void store_world_end(struct store_world *w);
 
+/* The same for cmocka; the set-up of a test has put its world there. */
+int store_world_tear_down(void **state);
+
+struct thinp_store_info store_world_info(struct thinp_store *store);
+
 /* Opens the store on a device; the code. */
 int store_world_open_on(struct store_world *w, struct thinp_io *io, uint32_t flags, struct thinp_store **store);
 void store_world_reopen(struct store_world *w);
@@ -72,6 +77,9 @@ int store_world_count_data(struct store_world *w, uint64_t first, uint64_t nr, i
 void store_world_start(struct store_world *w);
 void store_world_commit(struct store_world *w);
 void store_world_abort(struct store_world *w);
+
+/* A transaction that inserts. */
+void store_world_commit_some(struct store_world *w, uint64_t first, uint64_t nr);
 
 /* A transaction of random changes, without the commit. */
 int store_world_change(struct store_world *w, uint64_t *rng);

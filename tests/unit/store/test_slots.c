@@ -39,25 +39,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct thinp_store_info info_of(struct thinp_store *store)
-{
-	struct thinp_store_info info = {.size = sizeof(info)};
-
-	thinp_store_get_info(store, &info);
-	return info;
-}
-
 static void commit_some(uint64_t first, uint64_t nr)
 {
 	before = w->committed;
-	store_world_start(w);
-	assert_int_equal(store_world_insert(w, first, nr), 0);
-	store_world_commit(w);
+	store_world_commit_some(w, first, nr);
 }
 
 static thinp_block_t newest_slot(void)
 {
-	return info_of(w->store).commit % 2;
+	return store_world_info(w->store).commit % 2;
 }
 
 static int try_open(uint32_t flags)
@@ -106,13 +96,13 @@ static void COW_01_a_rotten_newest_slot_leads_to_the_commit_before(void **state)
 		assert_string_equal(info.message, earlier.message);
 		assert_int_equal(told.code, THINP_ECORRUPT);
 		assert_int_equal(told.block, slot);
-		assert_int_equal(info_of(w->store).fell_back, 1);
+		assert_int_equal(store_world_info(w->store).fell_back, 1);
 		w->committed = before;
 		store_world_check(w->store, &w->committed);
 		commit_some(700, 50);
 		store_world_check(w->store, &w->committed);
 		store_world_reopen(w);
-		assert_int_equal(info_of(w->store).fell_back, 0);
+		assert_int_equal(store_world_info(w->store).fell_back, 0);
 		store_world_check(w->store, &w->committed);
 	}
 }
@@ -135,7 +125,7 @@ static void COW_01_a_torn_newest_slot_leads_to_the_commit_before(void **state)
 	assert_int_equal(store_world_insert(w, 300, 300), 0);
 	assert_int_equal(thinp_store_commit(w->store), 0);
 	store_world_reopen(w);
-	assert_int_equal(info_of(w->store).fell_back, 1);
+	assert_int_equal(store_world_info(w->store).fell_back, 1);
 	store_world_check(w->store, &before);
 }
 
@@ -148,7 +138,7 @@ static void a_slot_that_was_emptied_is_told_of(void **state)
 	store_world_poke(w, newest_slot(), block);
 	w->committed = before;
 	store_world_reopen(w);
-	assert_int_equal(info_of(w->store).fell_back, 1);
+	assert_int_equal(store_world_info(w->store).fell_back, 1);
 	store_world_check(w->store, &w->committed);
 }
 
@@ -175,7 +165,7 @@ static void expect_shown(const struct store_model *model)
 	assert_int_equal(store_world_open_on(w, w->io, THINP_STORE_READ_ONLY, &store), 0);
 	thinp_error_last(&info);
 	assert_string_equal(info.message, earlier.message);
-	assert_int_equal(info_of(store).fell_back, 1);
+	assert_int_equal(store_world_info(store).fell_back, 1);
 	assert_int_equal(thinp_view_open(store, &view), 0);
 	assert_int_equal(store_world_read_view(view, model), 0);
 	thinp_view_close(view);
@@ -207,7 +197,7 @@ static void COW_02_a_slot_that_cannot_be_read_keeps_writers_out(void **state)
 		assert_int_equal(thinp_record_nr_entries(w->record), nr_entries);
 		thinp_fault_clear(w->fault);
 		store_world_reopen(w); /* and nothing is lost */
-		assert_int_equal(info_of(w->store).fell_back, 0);
+		assert_int_equal(store_world_info(w->store).fell_back, 0);
 		store_world_check(w->store, &last);
 	}
 }
@@ -307,7 +297,7 @@ static void BM_06_a_commit_of_somebody_else_is_not_written_over(void **state)
 		assert_int_equal(thinp_store_begin(w->store), THINP_ESTALE);
 		assert_int_equal(thinp_store_commit(w->store), THINP_EINVAL);
 		assert_int_equal(thinp_store_abort(w->store), 0);
-		assert_int_equal(info_of(w->store).commit, ours.number + 1);
+		assert_int_equal(store_world_info(w->store).commit, ours.number + 1);
 		w->committed = other.committed;
 		store_world_reopen(w);
 		store_world_check(w->store, &w->committed);
@@ -365,7 +355,7 @@ static void fall_back(void)
 	store_world_rot(w, slot);
 	w->committed = before;
 	store_world_reopen(w);
-	assert_int_equal(info_of(w->store).fell_back, 1);
+	assert_int_equal(store_world_info(w->store).fell_back, 1);
 	store_world_check(w->store, &w->committed);
 }
 
@@ -425,11 +415,11 @@ static void what_the_commit_before_needs_comes_free_with_the_next(void **state)
 	store_world_start(w);
 	assert_int_equal(store_world_drop_tree(w), 0);
 	store_world_commit(w);
-	held = info_of(w->store).nr_available;
+	held = store_world_info(w->store).nr_available;
 	store_world_reopen(w);
-	assert_int_equal(info_of(w->store).nr_available, held);
+	assert_int_equal(store_world_info(w->store).nr_available, held);
 	commit_some(0, 1);
-	all = info_of(w->store).nr_available;
+	all = store_world_info(w->store).nr_available;
 	assert_true(all > held + 20);
 	store_world_reopen(w);
 	commit_some(1, 1);
@@ -438,11 +428,11 @@ static void what_the_commit_before_needs_comes_free_with_the_next(void **state)
 	assert_int_equal(store_world_insert(w, 10, 100), 0);
 	store_world_abort(w);
 	store_world_reopen(w);
-	held = info_of(w->store).nr_available;
+	held = store_world_info(w->store).nr_available;
 	store_world_start(w);
 	assert_int_equal(store_world_insert(w, 10, 100), 0);
 	store_world_abort(w);
-	assert_int_equal(info_of(w->store).nr_available, held);
+	assert_int_equal(store_world_info(w->store).nr_available, held);
 	store_world_check(w->store, &w->committed);
 }
 
@@ -467,7 +457,7 @@ static void lose_commit_before(void (*lose)(thinp_block_t index))
 	thinp_fault_clear(w->fault);
 	assert_int_equal(told.code, lose == rot_index ? THINP_ECORRUPT : THINP_EIO);
 	assert_int_equal(told.block, index);
-	assert_int_equal(info_of(w->store).fell_back, 0);
+	assert_int_equal(store_world_info(w->store).fell_back, 0);
 	store_world_check(w->store, &w->committed);
 }
 
@@ -481,7 +471,7 @@ static void a_commit_before_the_last_that_is_lost_does_not_stand_in_the_way(void
 		commit_some(0, 600);
 		store_world_check(w->store, &w->committed);
 		store_world_reopen(w);
-		assert_int_equal(info_of(w->store).fell_back, 0);
+		assert_int_equal(store_world_info(w->store).fell_back, 0);
 		store_world_check(w->store, &w->committed);
 	}
 }

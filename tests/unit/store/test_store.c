@@ -18,31 +18,9 @@ static struct store_world world, *const w = &world;
 
 static int setup(void **state)
 {
-	(void)state;
+	*state = w;
 	store_world_begin(w, NR_BLOCKS, NULL, NULL);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	store_world_end(w);
-	return 0;
-}
-
-static struct thinp_store_info info_of(struct thinp_store *store)
-{
-	struct thinp_store_info info = {.size = sizeof(info)};
-
-	thinp_store_get_info(store, &info);
-	return info;
-}
-
-static void commit_some(uint64_t first, uint64_t nr)
-{
-	store_world_start(w);
-	assert_int_equal(store_world_insert(w, first, nr), 0);
-	store_world_commit(w);
 }
 
 static int open_with(uint32_t flags, struct thinp_io *io)
@@ -60,7 +38,7 @@ static int open_with(uint32_t flags, struct thinp_io *io)
 
 static void a_new_store_is_empty_and_opens_again(void **state)
 {
-	struct thinp_store_info info = info_of(w->store);
+	struct thinp_store_info info = store_world_info(w->store);
 	uint8_t user[THINP_STORE_USER_SIZE], zeros[THINP_STORE_USER_SIZE] = {0};
 	uint8_t uuid[16];
 	thinp_block_t root;
@@ -83,7 +61,7 @@ static void a_new_store_is_empty_and_opens_again(void **state)
 	memcpy(uuid, info.uuid, sizeof(uuid));
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
-	info = info_of(w->store);
+	info = store_world_info(w->store);
 	assert_memory_equal(info.uuid, uuid, sizeof(uuid));
 	assert_int_equal(info.commit, 1);
 }
@@ -119,10 +97,10 @@ static void nothing_is_made_that_was_not_asked_for(void **state)
 
 static void create_leaves_a_store_alone_and_overwrite_does_not(void **state)
 {
-	struct thinp_store_info before = info_of(w->store);
+	struct thinp_store_info before = store_world_info(w->store);
 
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	w->opts.flags = THINP_STORE_CREATE;
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
@@ -130,8 +108,8 @@ static void create_leaves_a_store_alone_and_overwrite_does_not(void **state)
 	memset(&w->committed, 0, sizeof(w->committed));
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
-	assert_int_equal(info_of(w->store).commit, 1);
-	assert_memory_not_equal(info_of(w->store).uuid, before.uuid, sizeof(before.uuid));
+	assert_int_equal(store_world_info(w->store).commit, 1);
+	assert_memory_not_equal(store_world_info(w->store).uuid, before.uuid, sizeof(before.uuid));
 	w->opts.flags = 0;
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
@@ -143,13 +121,13 @@ static void BM_13_read_only_writes_nothing(void **state)
 	uint64_t nr_writes;
 
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	thinp_store_close(w->store);
 	nr_writes = thinp_record_nr_entries(w->record);
 	assert_int_equal(store_world_open_on(w, w->io, THINP_STORE_READ_ONLY, &w->store), 0);
-	assert_int_equal(info_of(w->store).is_read_only, 1);
-	assert_int_equal(info_of(w->store).commit, 2);
-	assert_int_equal(info_of(w->store).nr_blocks, NR_BLOCKS);
+	assert_int_equal(store_world_info(w->store).is_read_only, 1);
+	assert_int_equal(store_world_info(w->store).commit, 2);
+	assert_int_equal(store_world_info(w->store).nr_blocks, NR_BLOCKS);
 	assert_int_equal(thinp_store_begin(w->store), THINP_EROFS);
 	assert_int_equal(thinp_store_commit(w->store), THINP_EINVAL);
 	assert_int_equal(thinp_store_abort(w->store), 0);
@@ -180,7 +158,7 @@ static void a_read_only_device_is_opened_read_only(void **state)
 static void BM_14_a_device_too_small_for_its_store_is_only_read(void **state)
 {
 	(void)state;
-	commit_some(0, 10);
+	store_world_commit_some(w, 0, 10);
 	thinp_store_close(w->store);
 	w->store = NULL;
 	assert_int_equal(thinp_io_resize(w->io, NR_BLOCKS - 1), 0);
@@ -221,14 +199,14 @@ static void TM_04_without_a_transaction_nothing_can_be_changed(void **state)
 
 	(void)state;
 	assert_int_equal(thinp_btree_create(tm, &store_world_tree, &root), THINP_EMUSTABORT);
-	commit_some(0, 50);
+	store_world_commit_some(w, 0, 50);
 	assert_int_equal(store_world_insert(w, 0, 1), THINP_EMUSTABORT);
 	w->now = w->committed;
 	store_world_start(w);
 	store_world_abort(w);
 	assert_int_equal(store_world_insert(w, 0, 1), THINP_EMUSTABORT);
 	w->now = w->committed;
-	commit_some(40, 50);
+	store_world_commit_some(w, 40, 50);
 	store_world_check(w->store, &w->committed);
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
@@ -241,7 +219,7 @@ static void TM_07_a_commit_without_changes_writes_nothing(void **state)
 	uint64_t nr;
 
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	nr = thinp_record_nr_entries(w->record);
 	for (int i = 0; i < 3; i++) { /* the second is that of a store that has been opened again */
 		if (i == 1)
@@ -252,11 +230,11 @@ static void TM_07_a_commit_without_changes_writes_nothing(void **state)
 		thinp_store_get_user(w->store, user);
 		assert_int_equal(thinp_store_set_user(w->store, user), 0);
 		assert_int_equal(thinp_store_commit(w->store), 0);
-		assert_int_equal(info_of(w->store).commit, 2);
+		assert_int_equal(store_world_info(w->store).commit, 2);
 	}
 	assert_int_equal(thinp_record_nr_entries(w->record), nr);
-	commit_some(100, 100);
-	assert_int_equal(info_of(w->store).commit, 3);
+	store_world_commit_some(w, 100, 100);
+	assert_int_equal(store_world_info(w->store).commit, 3);
 	store_world_check(w->store, &w->committed);
 }
 
@@ -287,7 +265,7 @@ static void the_users_bytes_alone_are_a_change(void **state)
 	(void)state;
 	store_world_start(w);
 	store_world_commit(w);
-	assert_int_equal(info_of(w->store).commit, 2);
+	assert_int_equal(store_world_info(w->store).commit, 2);
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
 }
@@ -307,7 +285,7 @@ static void TM_11_an_abort_brings_everything_back(void **state)
 	store_world_abort(w);
 	assert_null(thinp_store_map(w->store, 0));
 	store_world_check(w->store, &w->committed);
-	commit_some(600, 300); /* the same blocks, as something else */
+	store_world_commit_some(w, 600, 300); /* the same blocks, as something else */
 	store_world_check(w->store, &w->committed);
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
@@ -316,7 +294,7 @@ static void TM_11_an_abort_brings_everything_back(void **state)
 static void closing_forgets_an_open_transaction(void **state)
 {
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	store_world_start(w);
 	assert_int_equal(store_world_insert(w, 100, 100), 0);
 	store_world_reopen(w);
@@ -362,7 +340,7 @@ static bool has_fired(uint64_t id)
 /* After a commit that ended so, reading goes on, and nothing else. */
 static void expect_end(int code)
 {
-	struct thinp_store_info info = info_of(w->store);
+	struct thinp_store_info info = store_world_info(w->store);
 	uint64_t nr = thinp_record_nr_entries(w->record);
 	struct thinp_view *view;
 
@@ -384,7 +362,7 @@ static void TM_01_a_write_or_flush_that_fails_before_the_superblock_keeps_the_la
 	uint8_t after[2 * THINP_BLOCK_SIZE] __attribute__((aligned(THINP_BLOCK_SIZE)));
 
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	for (uint32_t kind = THINP_FAULT_ON_WRITE; kind <= THINP_FAULT_ON_FLUSH; kind *= 4) {
 		assert_int_equal(thinp_io_read(w->memory, 0, 2, before), 0);
 		store_world_start(w);
@@ -397,7 +375,7 @@ static void TM_01_a_write_or_flush_that_fails_before_the_superblock_keeps_the_la
 		assert_int_equal(store_world_insert(w, 50, 1), THINP_EMUSTABORT);
 		store_world_abort(w);
 		store_world_check(w->store, &w->committed);
-		commit_some(300, 10);
+		store_world_commit_some(w, 300, 10);
 	}
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
@@ -409,7 +387,7 @@ static void when_the_superblock_fails_nobody_knows(void **state)
 		.size = sizeof(rule), .kinds = THINP_FAULT_ON_WRITE, .action = THINP_FAULT_FAIL, .begin = 0, .end = 2};
 
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	store_world_start(w);
 	assert_int_equal(store_world_insert(w, 50, 100), 0);
 	assert_int_equal(thinp_fault_add(w->fault, &rule, NULL), 0);
@@ -425,7 +403,7 @@ static void when_the_last_flush_fails_nobody_knows(void **state)
 	struct store_model next;
 
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	store_world_start(w);
 	assert_int_equal(store_world_insert(w, 50, 100), 0);
 	next = w->now;
@@ -436,7 +414,7 @@ static void when_the_last_flush_fails_nobody_knows(void **state)
 	w->committed = next; /* here the superblock had been written */
 	store_world_reopen(w);
 	store_world_check(w->store, &w->committed);
-	commit_some(200, 10);
+	store_world_commit_some(w, 200, 10);
 	store_world_check(w->store, &w->committed);
 }
 
@@ -468,7 +446,8 @@ static void TM_02_every_failure_of_a_commit_leaves_the_last_one_or_is_unknown(vo
 				assert_int_equal(r, THINP_EUNKNOWN);
 			thinp_store_close(w->store);
 			assert_int_equal(store_world_open_on(w, w->io, 0, &w->store), 0);
-			if (info_of(w->store).commit && w->store->own.user[0] == (uint8_t)next.number && r != THINP_EIO)
+			if (store_world_info(w->store).commit && w->store->own.user[0] == (uint8_t)next.number &&
+			    r != THINP_EIO)
 				w->committed = next;
 			store_world_check(w->store, &w->committed);
 		}
@@ -601,15 +580,15 @@ static void data_maps_belong_to_the_commit(void **state)
 static void growth_belongs_to_the_commit(void **state)
 {
 	(void)state;
-	commit_some(0, 100);
+	store_world_commit_some(w, 0, 100);
 	store_world_start(w);
 	assert_int_equal(thinp_store_grow(w->store, NR_BLOCKS - 1), THINP_EINVAL);
 	assert_int_equal(thinp_store_grow(w->store, UINT64_MAX), THINP_ERANGE);
 	assert_int_equal(thinp_store_grow(w->store, 2 * NR_BLOCKS), 0);
-	assert_int_equal(info_of(w->store).nr_blocks, 2 * NR_BLOCKS);
+	assert_int_equal(store_world_info(w->store).nr_blocks, 2 * NR_BLOCKS);
 	assert_int_equal(store_world_insert(w, 100, 500), 0);
 	store_world_abort(w);
-	assert_int_equal(info_of(w->store).nr_blocks, NR_BLOCKS);
+	assert_int_equal(store_world_info(w->store).nr_blocks, NR_BLOCKS);
 	store_world_check(w->store, &w->committed);
 	store_world_start(w);
 	assert_int_equal(thinp_store_grow(w->store, 20 * NR_BLOCKS), 0);
@@ -617,13 +596,13 @@ static void growth_belongs_to_the_commit(void **state)
 	store_world_commit(w);
 	store_world_check(w->store, &w->committed);
 	store_world_reopen(w);
-	assert_int_equal(info_of(w->store).nr_blocks, 20 * NR_BLOCKS);
+	assert_int_equal(store_world_info(w->store).nr_blocks, 20 * NR_BLOCKS);
 	store_world_check(w->store, &w->committed);
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, store_world_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_store_is_empty_and_opens_again),
 		TEST(nothing_is_made_that_was_not_asked_for),

@@ -19,31 +19,16 @@ static struct store_world world, *const w = &world;
 
 static int setup(void **state)
 {
-	(void)state;
+	*state = w;
 	store_world_begin(w, NR_BLOCKS, NULL, NULL);
 	return 0;
 }
 
 static int setup_one_slot(void **state)
 {
-	(void)state;
+	*state = w;
 	store_world_begin(w, NR_BLOCKS, NULL, &store_world_one_slot);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	store_world_end(w);
-	return 0;
-}
-
-static struct thinp_store_info info_of_store(void)
-{
-	struct thinp_store_info info = {.size = sizeof(info)};
-
-	thinp_store_get_info(w->store, &info);
-	return info;
 }
 
 static struct thinp_view_info info_of(struct thinp_view *view)
@@ -52,13 +37,6 @@ static struct thinp_view_info info_of(struct thinp_view *view)
 
 	thinp_view_get_info(view, &info);
 	return info;
-}
-
-static void commit_some(uint64_t first, uint64_t nr)
-{
-	store_world_start(w);
-	assert_int_equal(store_world_insert(w, first, nr), 0);
-	store_world_commit(w);
 }
 
 static struct thinp_view *open_view(void)
@@ -90,7 +68,7 @@ static void a_view_shows_the_last_commit_for_ever(void **state)
 	assert_int_equal(store_world_count_data(w, 0, 50, 1), 0);
 	store_world_commit(w);
 	for (uint64_t i = 0; i < 20; i++) {
-		commit_some(i * 31, 150);
+		store_world_commit_some(w, i * 31, 150);
 		assert_int_equal(store_world_read_view(view, &shown), 0);
 	}
 	assert_int_equal(info_of(view).commit, 2);
@@ -111,14 +89,14 @@ static void a_view_of_a_read_only_store_works(void **state)
 	struct thinp_view *view;
 
 	(void)state;
-	commit_some(0, 300);
+	store_world_commit_some(w, 0, 300);
 	thinp_store_close(w->store);
 	assert_int_equal(store_world_open_on(w, w->io, THINP_STORE_READ_ONLY, &w->store), 0);
 	view = open_view();
 	assert_int_equal(store_world_read_view(view, &w->committed), 0);
-	assert_int_equal(info_of_store().nr_views, 1);
+	assert_int_equal(store_world_info(w->store).nr_views, 1);
 	thinp_view_close(view);
-	assert_int_equal(info_of_store().nr_views, 0);
+	assert_int_equal(store_world_info(w->store).nr_views, 0);
 }
 
 /* Views of many commits, closed in any order: each shows its own as long as it is open. */
@@ -144,7 +122,7 @@ static void views_are_closed_in_any_order(void **state)
 		for (i = 0; i < NR_VIEWS; i++)
 			if (views[i])
 				assert_int_equal(store_world_read_view(views[i], &models[i]), 0);
-		assert_true(info_of_store().nr_held_blocks < NR_BLOCKS);
+		assert_true(store_world_info(w->store).nr_held_blocks < NR_BLOCKS);
 	}
 	for (size_t i = 0; i < NR_VIEWS; i++)
 		thinp_view_close(views[i]);
@@ -158,28 +136,29 @@ static void COW_03_what_a_view_costs_is_told_and_comes_back(void **state)
 	uint64_t nr_free;
 
 	(void)state;
-	commit_some(0, 300);
+	store_world_commit_some(w, 0, 300);
 	for (int i = 0; i < 3; i++)
-		commit_some(0, 300);
-	nr_free = info_of_store().nr_available;
-	assert_int_equal(info_of_store().nr_held_blocks, 0);
+		store_world_commit_some(w, 0, 300);
+	nr_free = store_world_info(w->store).nr_available;
+	assert_int_equal(store_world_info(w->store).nr_held_blocks, 0);
 	view = open_view();
 	assert_int_equal(info_of(view).nr_held_blocks, 0);
 	for (int i = 0; i < 5; i++)
-		commit_some(0, 300);
+		store_world_commit_some(w, 0, 300);
 	younger = open_view();
-	commit_some(0, 300);
-	assert_int_equal(info_of_store().oldest_commit, info_of(view).commit);
-	assert_int_equal(info_of_store().nr_views, 2);
-	assert_int_equal(info_of_store().nr_held_blocks, info_of(view).nr_held_blocks);
+	store_world_commit_some(w, 0, 300);
+	assert_int_equal(store_world_info(w->store).oldest_commit, info_of(view).commit);
+	assert_int_equal(store_world_info(w->store).nr_views, 2);
+	assert_int_equal(store_world_info(w->store).nr_held_blocks, info_of(view).nr_held_blocks);
 	assert_true(info_of(view).nr_held_blocks > info_of(younger).nr_held_blocks);
-	assert_in_range(info_of_store().nr_available + info_of(view).nr_held_blocks, nr_free - 20, nr_free + 20);
+	assert_in_range(store_world_info(w->store).nr_available + info_of(view).nr_held_blocks, nr_free - 20,
+			nr_free + 20);
 	thinp_view_close(view);
 	thinp_view_close(younger);
-	commit_some(0, 300);
-	assert_int_equal(info_of_store().nr_held_blocks, 0);
-	assert_int_equal(info_of_store().oldest_commit, info_of_store().commit);
-	assert_in_range(info_of_store().nr_available, nr_free - 20, nr_free + 20);
+	store_world_commit_some(w, 0, 300);
+	assert_int_equal(store_world_info(w->store).nr_held_blocks, 0);
+	assert_int_equal(store_world_info(w->store).oldest_commit, store_world_info(w->store).commit);
+	assert_in_range(store_world_info(w->store).nr_available, nr_free - 20, nr_free + 20);
 }
 
 /* The figures stay right when views are closed while much is freed. */
@@ -188,7 +167,7 @@ static void closing_views_between_commits_keeps_the_figures_right(void **state)
 	struct thinp_view *view = NULL, *witness;
 
 	(void)state;
-	commit_some(0, 900);
+	store_world_commit_some(w, 0, 900);
 	for (int i = 0; i < 6; i++) {
 		thinp_view_close(view);
 		view = open_view();
@@ -196,18 +175,42 @@ static void closing_views_between_commits_keeps_the_figures_right(void **state)
 		assert_int_equal(store_world_drop_tree(w), 0);
 		assert_int_equal(store_world_insert(w, 0, 900), 0);
 		store_world_commit(w);
-		commit_some(0, 1);
+		store_world_commit_some(w, 0, 1);
 	}
 	thinp_view_close(view);
 	witness = open_view();
-	commit_some(1, 1); /* frees little, after much came free at its begin */
+	store_world_commit_some(w, 1, 1); /* frees little, after much came free at its begin */
 	assert_true(info_of(witness).nr_held_blocks < 50);
-	commit_some(2, 1);
+	store_world_commit_some(w, 2, 1);
 	assert_in_range(info_of(witness).nr_held_blocks, 1, 50);
 	thinp_view_close(witness);
 }
 
 static bool used[NR_BLOCKS];
+
+/* Of all that a transaction can take. */
+static uint64_t nr_used_again(void)
+{
+	uint64_t nr = 0;
+	int r = 0;
+
+	store_world_start(w);
+	while (!r) {
+		struct thinp_buffer *buffer;
+		thinp_block_t taken;
+		void *data;
+
+		r = thinp_tm_new_block(thinp_store_tm(w->store), thinp_block_type_node(), THINP_CAUSE_USER, &taken,
+				       &buffer, &data);
+		if (r)
+			break;
+		thinp_tm_unlock(thinp_store_tm(w->store), buffer);
+		nr += used[taken];
+	}
+	assert_int_equal(r, THINP_ENOSPC);
+	store_world_abort(w);
+	return nr;
+}
 
 /* PREVCHECK of the defect history: until the view is closed nothing that it shows is written. */
 static void no_block_of_a_view_is_written(void **state)
@@ -219,7 +222,7 @@ static void no_block_of_a_view_is_written(void **state)
 	(void)state;
 	w->opts.cache_blocks = 32;
 	store_world_reopen(w);
-	commit_some(0, 800);
+	store_world_commit_some(w, 0, 800);
 	store_world_list_used(w->store, used, NR_BLOCKS);
 	view = open_view();
 	entry = thinp_record_nr_entries(w->record);
@@ -234,17 +237,9 @@ static void no_block_of_a_view_is_written(void **state)
 		for (uint64_t i = 0; e.kind == THINP_RECORD_WRITE && i < e.nr_blocks; i++)
 			assert_false(used[e.block + i]);
 	}
+	assert_int_equal(nr_used_again(), 0);
 	thinp_view_close(view);
-	entry = thinp_record_nr_entries(w->record);
-	for (int i = 0; i < 100; i++)
-		commit_some(0, 900);
-	for (bool found = false; !found; entry++) { /* now they are used again */
-		struct thinp_record_entry e = {.size = sizeof(e)};
-
-		assert_int_equal(thinp_record_get_entry(w->record, entry, &e), 0);
-		for (uint64_t i = 0; e.kind == THINP_RECORD_WRITE && i < e.nr_blocks; i++)
-			found |= used[e.block + i];
-	}
+	assert_true(nr_used_again() > 0);
 }
 
 static void a_view_beyond_the_limit_becomes_stale(void **state)
@@ -264,14 +259,14 @@ static void a_view_beyond_the_limit_becomes_stale(void **state)
 	old = open_view();
 	also_old = open_view();
 	while (info_of(old).nr_held_blocks < 30) {
-		commit_some(0, 40);
+		store_world_commit_some(w, 0, 40);
 		assert_int_equal(store_world_read_view(old, &shown), 0);
 		assert_true(info_of(old).nr_held_blocks <= 60);
 	}
 	young = open_view();
 	young_shown = w->committed;
 	while (!info_of(old).is_stale)
-		commit_some(0, 40);
+		store_world_commit_some(w, 0, 40);
 	assert_int_equal(info_of(also_old).is_stale, 1);
 	assert_int_equal(info_of(young).is_stale, 0);
 	assert_true(info_of(young).nr_held_blocks <= 60);
@@ -279,10 +274,10 @@ static void a_view_beyond_the_limit_becomes_stale(void **state)
 	assert_int_equal(store_world_read_view(old, &shown), THINP_ESTALE);
 	assert_int_equal(thinp_view_count(old, 0, 0, &count), THINP_ESTALE);
 	assert_int_equal(store_world_read_view(young, &young_shown), 0);
-	assert_int_equal(info_of_store().nr_views, 3);
-	assert_int_equal(info_of_store().oldest_commit, info_of(young).commit);
+	assert_int_equal(store_world_info(w->store).nr_views, 3);
+	assert_int_equal(store_world_info(w->store).oldest_commit, info_of(young).commit);
 	thinp_view_close(old);
-	commit_some(0, 40);
+	store_world_commit_some(w, 0, 40);
 	assert_int_equal(store_world_read_view(also_old, &shown), THINP_ESTALE);
 	thinp_view_close(young);
 	thinp_view_close(also_old);
@@ -303,25 +298,25 @@ static void blocks_of_a_stale_view_wait_for_readers_that_look_at_them(void **sta
 	(void)state;
 	w->opts.view_limit_blocks = 30;
 	store_world_reopen(w);
-	commit_some(0, 400);
+	store_world_commit_some(w, 0, 400);
 	view = open_view();
 	assert_int_equal(thinp_view_get_root(view, 0, &root), 0);
 	thinp_read_begin(thinp_view_reader(view), &section);
 	assert_int_equal(thinp_read_block(&section, root, thinp_block_type_node(), &data), 0);
 	memcpy(copy, data, sizeof(copy));
 	while (!info_of(view).is_stale)
-		commit_some(0, 40);
-	nr_free = info_of_store().nr_available;
+		store_world_commit_some(w, 0, 40);
+	nr_free = store_world_info(w->store).nr_available;
 	for (int i = 0; i < 40; i++) {
-		commit_some(0, 40);
+		store_world_commit_some(w, 0, 40);
 		assert_memory_equal(copy, data, sizeof(copy));
 	}
 	store_world_peek(w, root, on_device);
 	assert_memory_equal(copy, on_device, sizeof(copy));
-	assert_true(info_of_store().nr_available < nr_free);
+	assert_true(store_world_info(w->store).nr_available < nr_free);
 	thinp_read_end(&section);
-	commit_some(0, 40);
-	assert_true(info_of_store().nr_available > nr_free);
+	store_world_commit_some(w, 0, 40);
+	assert_true(store_world_info(w->store).nr_available > nr_free);
 	thinp_view_close(view);
 }
 
@@ -331,7 +326,7 @@ static void a_view_of_a_store_that_grew_sees_the_new_blocks(void **state)
 	struct store_model shown;
 
 	(void)state;
-	commit_some(0, 300);
+	store_world_commit_some(w, 0, 300);
 	before = open_view();
 	shown = w->committed;
 	store_world_start(w);
@@ -348,8 +343,8 @@ static void a_view_of_a_store_that_grew_sees_the_new_blocks(void **state)
 int main(void)
 {
 #define TEST(name)                                                                                                     \
-	cmocka_unit_test_setup_teardown(name, setup, teardown),                                                        \
-		cmocka_unit_test_setup_teardown(name, setup_one_slot, teardown)
+	cmocka_unit_test_setup_teardown(name, setup, store_world_tear_down),                                           \
+		cmocka_unit_test_setup_teardown(name, setup_one_slot, store_world_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_view_shows_the_last_commit_for_ever),
 		TEST(a_view_of_a_read_only_store_works),
