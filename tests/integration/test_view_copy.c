@@ -315,7 +315,7 @@ static void a_copy_shows_the_view_and_not_what_came_later(void **state)
 	check_copy(f);
 }
 
-static void a_small_device_is_enough(void **state)
+static void COW_04_a_copy_needs_no_more_room_than_what_it_holds(void **state)
 {
 	struct fixture *f = *state;
 
@@ -610,7 +610,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_copy_is_equal_and_can_be_changed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_copy_shows_the_view_and_not_what_came_later, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_small_device_is_enough, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(COW_04_a_copy_needs_no_more_room_than_what_it_holds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_writer_goes_on_meanwhile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(roots_must_be_described_rightly, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_as_described_is_damage, set_up, tear_down),

@@ -30,7 +30,7 @@ static void begin(struct tree_grow *g)
 		tree_grow_insert_key(g, 10 * i);
 }
 
-static void every_move_is_refused_after_a_change_and_the_place_stays(void **state)
+static void COW_08_every_move_is_refused_after_a_change_and_the_place_stays(void **state)
 {
 	struct thinp_btree_cursor *cursor;
 	const uint64_t key = 100;
@@ -117,7 +117,7 @@ static void a_cursor_goes_on_from_a_key_that_was_removed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_move_is_refused_after_a_change_and_the_place_stays),
+		cmocka_unit_test(COW_08_every_move_is_refused_after_a_change_and_the_place_stays),
 		cmocka_unit_test(a_cursor_meets_what_was_inserted_beside_it),
 		cmocka_unit_test(a_cursor_goes_on_from_a_key_that_was_removed),
 	};

@@ -263,7 +263,7 @@ static void only_one_of_three_goes_away_when_all_have_a_third(void **state)
 
 static const uint32_t capacities[] = {1, 2, 3, 4, 5, 6, 7, 9};
 
-static void BR_01_all_pairs_and_triples_keep_their_entries_in_order(void **state)
+static void BR_01_COW_15_COW_16_all_pairs_and_triples_keep_their_entries_in_order(void **state)
 {
 	(void)state;
 	for (size_t k = 0; k < sizeof(capacities) / sizeof(*capacities); k++) {
@@ -378,7 +378,7 @@ int main(void)
 		cmocka_unit_test(redistribute3_right_only),
 		cmocka_unit_test(redistribute3_merges_the_one_in_the_middle),
 		cmocka_unit_test(only_one_of_three_goes_away_when_all_have_a_third),
-		cmocka_unit_test(BR_01_all_pairs_and_triples_keep_their_entries_in_order),
+		cmocka_unit_test(BR_01_COW_15_COW_16_all_pairs_and_triples_keep_their_entries_in_order),
 		cmocka_unit_test(BR_01_entries_get_from_any_triple_to_any_other_one),
 		cmocka_unit_test(BR_03_entries_move_through_an_almost_empty_centre_both_ways),
 		cmocka_unit_test(BR_04_each_gets_a_third_and_nobody_more_than_fits),

@@ -251,7 +251,7 @@ static bool fail_at(uint64_t n, int code)
 	return has_failed;
 }
 
-static void SMM_09_SMM_14_an_operation_that_cannot_be_taken_out_fails_the_commit(void **state)
+static void TM_09_SMM_09_SMM_14_an_operation_that_cannot_be_taken_out_fails_the_commit(void **state)
 {
 	static const int codes[] = {THINP_ENOMEM, THINP_EIO, THINP_EREFCOUNT};
 
@@ -521,7 +521,7 @@ int main(void)
 		cmocka_unit_test(SM_02_a_bitmap_that_cannot_be_changed_is_not_left_locked),
 		cmocka_unit_test(SMM_02_an_operation_counts_once_at_every_moment_of_recording),
 		cmocka_unit_test(SMM_06_a_take_that_fails_gives_no_block_and_tells_nobody_of_a_threshold),
-		cmocka_unit_test(SMM_09_SMM_14_an_operation_that_cannot_be_taken_out_fails_the_commit),
+		cmocka_unit_test(TM_09_SMM_09_SMM_14_an_operation_that_cannot_be_taken_out_fails_the_commit),
 		cmocka_unit_test(SMM_11_what_an_operation_frees_is_not_used_by_what_it_causes),
 		cmocka_unit_test(SMM_12_a_map_that_is_not_made_yet_answers_every_question),
 		cmocka_unit_test(SMM_13_nothing_is_changed_from_outside_while_counts_are_recorded),

@@ -216,7 +216,7 @@ static void run_full(uint64_t nr_metadata, uint64_t nr_data, uint64_t seed, uint
 	free(fill.blocks);
 }
 
-static void recording_never_runs_out_of_blocks_however_full_the_map(void **state)
+static void COW_06_recording_never_runs_out_of_blocks_however_full_the_map(void **state)
 {
 	uint64_t seed = random_begin();
 
@@ -403,7 +403,7 @@ int main(void)
 		cmocka_unit_test(commit_cost_covers_what_a_commit_takes_and_not_much_more),
 		cmocka_unit_test(inc_cost_of_a_small_count_is_a_bitmap_and_its_path),
 		cmocka_unit_test(tp_sm_cost_is_enough_for_any_blocks),
-		cmocka_unit_test(recording_never_runs_out_of_blocks_however_full_the_map),
+		cmocka_unit_test(COW_06_recording_never_runs_out_of_blocks_however_full_the_map),
 		cmocka_unit_test(SMM_17_what_is_available_can_be_taken),
 		cmocka_unit_test(H1_SMM_10_the_last_blocks_are_handed_out_once),
 		cmocka_unit_test(H1_a_full_map_can_raise_and_lower_counts_or_says_no),

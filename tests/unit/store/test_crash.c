@@ -233,13 +233,13 @@ static void crash_everywhere(const struct tp_store_format *format)
 	free(t);
 }
 
-static void every_crash_leaves_the_last_or_the_next_commit(void **state)
+static void TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit(void **state)
 {
 	(void)state;
 	crash_everywhere(NULL);
 }
 
-static void every_crash_leaves_the_last_or_the_next_commit_with_one_slot(void **state)
+static void TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit_with_one_slot(void **state)
 {
 	(void)state;
 	crash_everywhere(&store_world_one_slot);
@@ -362,8 +362,8 @@ static void COW_11_what_a_failed_flush_lost_is_written_again_with_one_slot(void 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_crash_leaves_the_last_or_the_next_commit),
-		cmocka_unit_test(every_crash_leaves_the_last_or_the_next_commit_with_one_slot),
+		cmocka_unit_test(TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit),
+		cmocka_unit_test(TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit_with_one_slot),
 		cmocka_unit_test(COW_11_what_a_failed_flush_lost_is_written_again_before_anything_else),
 		cmocka_unit_test(COW_11_what_a_failed_flush_lost_is_written_again_with_one_slot),
 	};

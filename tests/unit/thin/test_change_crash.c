@@ -363,7 +363,7 @@ static bool check_state(void *ctx, struct thinp_io *io, const struct thinp_crash
 	return info.transaction_id > state->mark;
 }
 
-static void every_crash_leaves_the_last_or_the_next_commit(void **state)
+static void TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit(void **state)
 {
 	struct crash_test *t = calloc(1, sizeof(*t));
 	uint64_t seed = random_begin(), nr_random;
@@ -476,7 +476,7 @@ static void COW_11_what_a_failed_flush_lost_is_written_again_before_anything_els
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_crash_leaves_the_last_or_the_next_commit),
+		cmocka_unit_test(TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit),
 		cmocka_unit_test(TM_01_a_superblock_that_cannot_be_written_leaves_the_last_commit),
 		cmocka_unit_test(COW_11_what_a_failed_flush_lost_is_written_again_before_anything_else),
 	};
