@@ -301,6 +301,30 @@ static void BM_14_a_file_that_became_shorter_fails_only_beyond_its_end(void **st
 	free(b);
 }
 
+/* In a file with holes: 32 bits hold neither the bytes nor the sectors. */
+static void COW_14_blocks_behind_4_gib_and_2_tib_have_places_of_their_own(void **state)
+{
+	static const thinp_block_t far[] = {(UINT64_C(1) << 20) + 5, (UINT64_C(1) << 21) + 5, (UINT64_C(1) << 29) + 5};
+	struct io_file_fixture *f = *state;
+	const off_t nbytes = (off_t)(far[2] + 1) * THINP_BLOCK_SIZE;
+	uint64_t nr_blocks;
+
+	io_file_close(f);
+	if (truncate(f->path, nbytes)) {
+		print_message("files of 2 TiB are not to be had here: %s\n", strerror(errno));
+		skip();
+	}
+	assert_int_equal(io_file_open(f, &f->io), 0);
+	assert_int_equal(thinp_io_size(f->io, &nr_blocks), 0);
+	assert_int_equal(nr_blocks, far[2] + 1);
+	io_write_pattern(f->io, 5, 1, 9);
+	for (uint64_t i = 0; i < 3; i++)
+		io_write_pattern(f->io, far[i], 1, i);
+	for (uint64_t i = 0; i < 3; i++)
+		io_expect_pattern(f->io, far[i], 1, i);
+	io_expect_pattern(f->io, 5, 1, 9);
+}
+
 static void a_full_file_system_is_told(void **state)
 {
 	struct io_file_fixture *f = *state;
@@ -431,6 +455,8 @@ int main(void)
 		CACHED(a_bad_block_fails_only_its_operation),
 		CACHED(BM_14_a_file_that_became_shorter_fails_only_beyond_its_end),
 		DIRECT(BM_14_a_file_that_became_shorter_fails_only_beyond_its_end),
+		CACHED(COW_14_blocks_behind_4_gib_and_2_tib_have_places_of_their_own),
+		DIRECT(COW_14_blocks_behind_4_gib_and_2_tib_have_places_of_their_own),
 		CACHED(a_full_file_system_is_told),
 		CACHED(a_discard_is_a_hint),
 		CACHED(a_discard_gives_room_back_and_keeps_the_size),
