@@ -6,6 +6,7 @@
 #include "support/store_world.h"
 
 #include "base/bytes.h"
+#include "format/kind.h"
 #include "store/view.h"
 
 #include <fcntl.h>
@@ -224,6 +225,67 @@ static void COW_17_a_damaged_block_is_found_wherever_it_is(void **state)
 	store_world_check(w->store, &w->committed);
 }
 
+/* Uses what opens: reads, changes, commits. What comes of it does not matter, as long as it is a code. */
+static void use(struct thinp_io *io, uint32_t flags)
+{
+	struct store_model model = w->committed;
+	struct thinp_store *store = NULL;
+	struct thinp_view *view;
+	thinp_block_t root = 0;
+	uint64_t key = 3;
+	uint8_t value[STORE_VALUE_SIZE] = {1};
+
+	if (store_world_open_on(w, io, flags, &store))
+		return;
+	assert_int_equal(thinp_view_open(store, &view), 0);
+	(void)store_world_read_view(view, &model);
+	thinp_view_close(view);
+	if (!thinp_store_begin(store)) {
+		assert_int_equal(thinp_store_get_root(store, 0, &root), 0);
+		if (root &&
+		    !thinp_btree_insert(thinp_store_tm(store), &store_world_tree, root, &key, value, &root, NULL) &&
+		    !thinp_store_set_root(store, 0, root) && !thinp_store_commit(store))
+			root = 0;
+		else
+			thinp_store_abort(store);
+	}
+	thinp_store_close(store);
+}
+
+/* Both slots say so, with right checksums, on a device of its own. */
+static void use_with(size_t at, uint64_t value)
+{
+	uint8_t block[THINP_BLOCK_SIZE] __attribute__((aligned(THINP_BLOCK_SIZE)));
+	struct thinp_io *io;
+
+	assert_int_equal(thinp_record_rebuild(w->record, UINT64_MAX, NULL, 0, &io), 0);
+	for (thinp_block_t slot = 0; slot < 2; slot++) {
+		assert_int_equal(thinp_io_read(io, slot, 1, block), 0);
+		tp_store_le64(block + at, value);
+		tp_block_seal(block, slot, tp_store_superblock_type());
+		assert_int_equal(thinp_io_write(io, slot, 1, block), 0);
+	}
+	use(io, THINP_STORE_READ_ONLY);
+	use(io, 0);
+	thinp_io_close(io);
+}
+
+static void COW_19_no_field_of_a_superblock_is_taken_on_trust(void **state)
+{
+	static const uint64_t values[] = {0, 1, 2, NR_BLOCKS - 1, NR_BLOCKS, 1000000, UINT64_C(1) << 40, UINT64_MAX};
+	enum { FIRST = 8, BEHIND_ROOTS = 272 };
+
+	(void)state;
+	make_content();
+	thinp_store_close(w->store);
+	w->store = NULL;
+	for (size_t at = FIRST; at < BEHIND_ROOTS; at += 4)
+		for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+			use_with(at, values[i]);
+	store_world_reopen(w);
+	store_world_check(w->store, &w->committed);
+}
+
 /* What a stray pointer does to a block in the cache does not get to the device unless that block is changed. */
 static void COW_10_a_clean_block_in_memory_is_never_written(void **state)
 {
@@ -394,6 +456,7 @@ int main(void)
 		TEST(COW_10_a_clean_block_in_memory_is_never_written),
 		TEST(COW_12_COW_18_no_mode_changes_the_order_of_a_commit),
 		TEST(COW_17_a_damaged_block_is_found_wherever_it_is),
+		TEST(COW_19_no_field_of_a_superblock_is_taken_on_trust),
 		TEST(COW_20_opening_takes_as_long_for_much_as_for_little),
 		TEST(COW_21_what_the_user_keeps_beside_belongs_to_the_commit),
 	};
