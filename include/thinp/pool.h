@@ -6,7 +6,8 @@
  *  from the metadata snapshot when asked for; nothing is written, and any number of threads may use one pool at once.
  *
  *  Opened with #THINP_POOL_WRITABLE, a pool can be changed in transactions, and is used by one thread at a time: the
- *  functions that read see the open transaction then, and the last commit when none is open. After a crash at any moment
+ *  functions that read see the open transaction then, and the last commit when none is open. Other threads read it through
+ *  thinp/pool_view.h meanwhile. After a crash at any moment
  *  the pool opens as the last commit or, when the crash came while one was being made, as that one. No function but
  *  thinp_pool_commit() commits.
  *
@@ -41,6 +42,7 @@ struct thinp_pool; /* opaque: defined in src/thin */
 #define THINP_POOL_CREATE             4u  /**< flag: when block 0 is all zero, make an empty pool; with WRITABLE */
 #define THINP_POOL_IGNORE_NEEDS_CHECK 8u  /**< flag: change the pool though it asks for a check; with WRITABLE */
 #define THINP_POOL_QUEUE_ALWAYS       16u /**< flag: as #THINP_STORE_QUEUE_ALWAYS; with WRITABLE */
+#define THINP_POOL_LIVE               32u /**< flag: others look at the open transaction: thinp/pool_view.h; with WRITABLE */
 
 #define THINP_POOL_MAX_DEVICE ((UINT64_C(1) << 24) - 1) /**< largest id of a device that can be made */
 #define THINP_POOL_MAX_TIME   ((UINT32_C(1) << 24) - 1) /**< where the snapshot clock stops */
@@ -65,8 +67,9 @@ struct thinp_pool_opts {
 	uint32_t data_block_sectors; /**< of a new pool: a multiple of 128 up to 2097152; 0: 128. Of one that is there:
 				       *   must be what it has; 0: whatever it has */
 	uint32_t reserved;           /**< 0 */
+	uint64_t view_limit_blocks;  /**< as in ::thinp_store_opts */
 };
-static_assert(sizeof(void *) != 8 || sizeof(struct thinp_pool_opts) == 88, "published layout, version 1");
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_pool_opts) == 96, "published layout, version 1");
 
 #define THINP_POOL_NEEDS_CHECK 1u /**< in ::thinp_pool_info: the kernel has asked for a check of the metadata */
 

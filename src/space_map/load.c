@@ -25,7 +25,7 @@ uint32_t tp_sm_page_limit(const struct thinp_sm *sm, uint64_t number)
 	return left < TP_PAGE_NR_BLOCKS ? (uint32_t)left : TP_PAGE_NR_BLOCKS;
 }
 
-static void get_view(const struct thinp_sm *sm, struct tp_sm_view *view)
+void tp_sm_get_view(const struct thinp_sm *sm, struct tp_sm_view *view)
 {
 	const struct tp_sm_state *state = sm->kind == TP_SM_METADATA ? &sm->committed : &sm->now;
 
@@ -111,7 +111,7 @@ static int walk_overflow(struct thinp_sm *sm, struct tp_page *page, thinp_btree_
 	struct tp_sm_view view;
 	int r;
 
-	get_view(sm, &view);
+	tp_sm_get_view(sm, &view);
 	r = thinp_btree_walk_range(sm->reader, &overflow_type, view.root.ref_count_root, &first, &last, fn, &walk);
 	if (r)
 		return r;
@@ -149,7 +149,7 @@ static int load_counts(struct thinp_sm *sm, struct tp_page *page)
 	struct tp_sm_view view;
 	int r;
 
-	get_view(sm, &view);
+	tp_sm_get_view(sm, &view);
 	r = tp_sm_find_bitmap(&view, page->number, &page->entry);
 	if (!r)
 		r = read_bitmap(sm, page);
@@ -208,7 +208,7 @@ int tp_sm_get_page(struct thinp_sm *sm, uint64_t number, struct tp_page **out)
 	r = tp_directory_make(&sm->pages, number, &page);
 	if (r)
 		return r;
-	if (number < (sm->kind == TP_SM_DATA ? sm->now : sm->committed).nr_bitmaps)
+	if (tp_sm_has_bitmap(sm, number))
 		r = load_counts(sm, page);
 	if (r) {
 		tp_sm_forget_large(sm, page);

@@ -42,6 +42,10 @@ void tp_sm_close(struct thinp_sm *sm);
  * thinp_btree_type::cost of trees whose values are counted by the map. */
 uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks);
 
+/* The count of a block, as thinp_sm_count(). Changes nothing, not even what is in memory: while nobody changes the map, any
+ * number of threads may ask. */
+int tp_sm_peek_count(const struct thinp_sm *sm, uint64_t block, uint32_t *count) TP_MUST_USE;
+
 /* When counts take more memory than the limit of a data map: writes pages down and drops them. To be called between
  * changes, outside of any change of a tree. When it fails and thinp_tm_status() is still 0, only memory was short, and the
  * transaction can go on. */

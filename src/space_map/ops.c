@@ -68,6 +68,25 @@ int tp_sm_get_count(struct thinp_sm *sm, uint64_t block, uint32_t *count)
 	return r;
 }
 
+int tp_sm_peek_count(const struct thinp_sm *sm, uint64_t block, uint32_t *count)
+{
+	const struct tp_page *page = tp_directory_get(&sm->pages, block / TP_PAGE_NR_BLOCKS);
+	struct tp_sm_view view;
+	int r = check_range(sm, block, 1);
+
+	if (r)
+		return r;
+	if (page) {
+		*count = with_pending(sm, page, (uint32_t)(block % TP_PAGE_NR_BLOCKS));
+		return 0;
+	}
+	tp_sm_get_view(sm, &view);
+	if (tp_sm_has_bitmap(sm, block / TP_PAGE_NR_BLOCKS) && block < view.root.nr_blocks)
+		return tp_sm_count(&view, block, count);
+	*count = 0; /* the map has grown, and nothing was counted there yet */
+	return 0;
+}
+
 /* --- the blocks of an operation, page by page --- */
 
 struct part {

@@ -106,6 +106,15 @@ static inline uint64_t tp_sm_nr_pages(const struct thinp_sm *sm)
 /* The page of a number below tp_sm_nr_pages(), read from the last commit if need be. */
 int tp_sm_get_page(struct thinp_sm *sm, uint64_t number, struct tp_page **page) TP_MUST_USE;
 
+/* Where the counts are that pages are read from. */
+void tp_sm_get_view(const struct thinp_sm *sm, struct tp_sm_view *view);
+
+/* Is there something to read a page from? */
+static inline bool tp_sm_has_bitmap(const struct thinp_sm *sm, uint64_t number)
+{
+	return number < (sm->kind == TP_SM_DATA ? &sm->now : &sm->committed)->nr_bitmaps;
+}
+
 /* Blocks of a page that the map has. */
 uint32_t tp_sm_page_limit(const struct thinp_sm *sm, uint64_t number);
 

@@ -13,13 +13,10 @@
 
 #include <string.h>
 
-static void link_view(struct thinp_view *view)
+static void link_to(struct thinp_view *view, struct tp_commit *commit)
 {
 	struct thinp_store *store = view->store;
-	struct tp_commit *commit;
 
-	pthread_mutex_lock(&store->lock);
-	commit = store->last;
 	view->commit = commit;
 	view->next = commit->views;
 	if (view->next)
@@ -27,7 +24,20 @@ static void link_view(struct thinp_view *view)
 	commit->views = view;
 	commit->nr_views++;
 	store->nr_views++;
+}
+
+/* Puts a view on the last commit, or on that of another view. */
+static int link_view(struct thinp_view *view, const struct thinp_view *other)
+{
+	struct thinp_store *store = view->store;
+	bool is_stale;
+
+	pthread_mutex_lock(&store->lock);
+	is_stale = other && other->is_stale;
+	if (!is_stale)
+		link_to(view, other ? other->commit : store->last);
 	pthread_mutex_unlock(&store->lock);
+	return is_stale ? tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "the view had to give way") : 0;
 }
 
 static void unlink_view(struct thinp_view *view)
@@ -48,7 +58,7 @@ static void unlink_view(struct thinp_view *view)
 	pthread_mutex_unlock(&store->lock);
 }
 
-int thinp_view_open(struct thinp_store *store, struct thinp_view **out)
+static int open_view(struct thinp_store *store, const struct thinp_view *other, struct thinp_view **out)
 {
 	struct thinp_view *view = tp_alloc_zeroed(&store->allocator, 1, sizeof(*view));
 	int r;
@@ -57,15 +67,27 @@ int thinp_view_open(struct thinp_store *store, struct thinp_view **out)
 		return THINP_ENOMEM;
 	view->store = store;
 	r = thinp_reader_create(store->bm, 0, &view->reader);
+	if (!r)
+		r = link_view(view, other);
 	if (r) {
+		thinp_reader_destroy(view->reader);
 		tp_free(&store->allocator, view, sizeof(*view));
 		return r;
 	}
-	link_view(view);
 	if (thinp_reader_nr_blocks(view->reader) < view->commit->maps.metadata.nr_blocks)
 		tp_reader_follow_device(view->reader); /* it has grown while the view was opened */
 	*out = view;
 	return 0;
+}
+
+int thinp_view_open(struct thinp_store *store, struct thinp_view **view)
+{
+	return open_view(store, NULL, view);
+}
+
+int tp_view_open_same(struct thinp_view *other, struct thinp_view **view)
+{
+	return open_view(other->store, other, view);
 }
 
 void thinp_view_close(struct thinp_view *view)

@@ -16,4 +16,7 @@ struct thinp_view {
 	bool is_stale;
 };
 
+/* Another view of the commit that a view shows. THINP_ESTALE: it had to give way. */
+int tp_view_open_same(struct thinp_view *other, struct thinp_view **view) TP_MUST_USE;
+
 #endif

@@ -26,6 +26,18 @@ static inline int tp_thin_half_way(const struct thinp_pool *pool, int r)
 	return r ? thinp_tm_poison(tp_thin_tm(pool), r) : 0;
 }
 
+/* THINP_EROFS: the pool was opened for reading. */
+int tp_thin_check_not_read_only(const struct thinp_pool *pool) TP_MUST_USE;
+
+/* Every change is between these two: those who look at the open transaction see all of it or nothing. The end passes on
+ * what it is given. */
+int tp_thin_begin_change(struct thinp_pool *pool) TP_MUST_USE;
+int tp_thin_end_change(struct thinp_pool *pool, int r);
+
+/* The same for changes that give back more than they take. */
+int tp_thin_begin_release(struct thinp_pool *pool) TP_MUST_USE;
+int tp_thin_end_release(struct thinp_pool *pool, int r);
+
 /* Room for what the values of mappings may take. */
 void tp_thin_make_types(struct thinp_pool *pool);
 

@@ -25,10 +25,8 @@ static int check_new(struct thinp_pool *pool, uint64_t dev_id)
 {
 	struct thinp_device_info info = {.size = sizeof(info)};
 	struct thinp_error_info before = {.size = sizeof(before)};
-	int r = thinp_pool_status(pool);
+	int r;
 
-	if (r)
-		return r;
 	if (dev_id > THINP_POOL_MAX_DEVICE)
 		return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "no device can have the id %" PRIu64, dev_id);
 	thinp_error_last(&before);
@@ -61,7 +59,7 @@ static int add_device(struct thinp_pool *pool, uint64_t dev_id, thinp_block_t ro
 	return tp_thin_half_way(pool, r);
 }
 
-int thinp_pool_create_device(struct thinp_pool *pool, uint64_t dev_id)
+static int create_device(struct thinp_pool *pool, uint64_t dev_id)
 {
 	struct tp_device_details details = {.transaction_id = pool->live.transaction_id,
 					    .creation_time = pool->live.time,
@@ -74,6 +72,13 @@ int thinp_pool_create_device(struct thinp_pool *pool, uint64_t dev_id)
 	if (!r)
 		r = thinp_btree_create(tp_thin_tm(pool), &pool->device, &root);
 	return r ? r : add_device(pool, dev_id, root, &details);
+}
+
+int thinp_pool_create_device(struct thinp_pool *pool, uint64_t dev_id)
+{
+	int r = tp_thin_begin_change(pool);
+
+	return r ? r : tp_thin_end_change(pool, create_device(pool, dev_id));
 }
 
 /* --- snapshots ------------------------------------------------------------------------------------------------------- */
@@ -94,7 +99,7 @@ static int share_root(struct thinp_pool *pool, uint64_t dev_id, thinp_block_t ro
 	return r ? r : thinp_tm_inc(tm, root, 1, THINP_CAUSE_USER);
 }
 
-int thinp_pool_create_snapshot(struct thinp_pool *pool, uint64_t dev_id, uint64_t origin_id)
+static int create_snapshot(struct thinp_pool *pool, uint64_t dev_id, uint64_t origin_id)
 {
 	struct thinp_device_info info = {.size = sizeof(info)};
 	struct tp_device_record *origin;
@@ -122,6 +127,13 @@ int thinp_pool_create_snapshot(struct thinp_pool *pool, uint64_t dev_id, uint64_
 	origin->details.snapshotted_time = pool->live.time;
 	origin->is_dirty = true;
 	return 0;
+}
+
+int thinp_pool_create_snapshot(struct thinp_pool *pool, uint64_t dev_id, uint64_t origin_id)
+{
+	int r = tp_thin_begin_change(pool);
+
+	return r ? r : tp_thin_end_change(pool, create_snapshot(pool, dev_id, origin_id));
 }
 
 /* --- deleting -------------------------------------------------------------------------------------------------------- */
@@ -177,10 +189,7 @@ int thinp_pool_delete_device(struct thinp_pool *pool, uint64_t dev_id)
 
 	if (!r)
 		r = thinp_pool_get_device(pool, dev_id, &info);
-	if (r)
-		return r;
-	tp_tm_set_releasing(tp_thin_tm(pool), true);
-	r = delete_device(pool, &info);
-	tp_tm_set_releasing(tp_thin_tm(pool), false);
-	return r;
+	if (!r)
+		r = tp_thin_begin_release(pool);
+	return r ? r : tp_thin_end_release(pool, delete_device(pool, &info));
 }

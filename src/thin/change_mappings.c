@@ -40,17 +40,15 @@ static int reserve_way(const struct thinp_pool *pool, const uint64_t *keys)
 	return r ? r : thinp_tm_reserve(tm, nr_blocks, 0);
 }
 
-int thinp_pool_insert(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block, uint64_t data_block)
+static int insert(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block, uint64_t data_block)
 {
 	const struct tp_mapping mapping = {.data_block = data_block, .time = pool->live.time};
 	const uint64_t keys[] = {dev_id, virtual_block};
 	struct tp_device_record *record;
 	uint8_t value[TP_MAPPING_SIZE];
 	bool is_new;
-	int r = thinp_pool_status(pool);
+	int r = check_data_blocks(pool, data_block, 1);
 
-	if (!r)
-		r = check_data_blocks(pool, data_block, 1);
 	if (!r)
 		r = tp_mapping_pack(&mapping, value);
 	if (!r)
@@ -65,6 +63,13 @@ int thinp_pool_insert(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual
 	record->details.mapped_blocks += is_new;
 	record->is_dirty |= is_new;
 	return 0;
+}
+
+int thinp_pool_insert(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block, uint64_t data_block)
+{
+	int r = tp_thin_begin_change(pool);
+
+	return r ? r : tp_thin_end_change(pool, insert(pool, dev_id, virtual_block, data_block));
 }
 
 /* --- runs ------------------------------------------------------------------------------------------------------------ */
@@ -149,15 +154,16 @@ int thinp_pool_insert_run(struct thinp_pool *pool, uint64_t dev_id, uint64_t vir
 {
 	const struct run run = {.dev_id = dev_id, .virtual_begin = virtual_begin, .data_begin = data_begin};
 	uint64_t done = 0;
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
-	if (!r)
-		r = check_run(pool, virtual_begin, data_begin, length);
+	if (r)
+		return r;
+	r = check_run(pool, virtual_begin, data_begin, length);
 	if (!r)
 		r = insert_all(pool, run, length, &done);
 	if (!r)
 		*nr_done = done;
-	return r;
+	return tp_thin_end_change(pool, r);
 }
 
 /* --- unmapping ------------------------------------------------------------------------------------------------------- */
@@ -185,13 +191,12 @@ int thinp_pool_remove_range(struct thinp_pool *pool, uint64_t dev_id, uint64_t f
 {
 	uint64_t nr_removed;
 	bool is_complete;
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_release(pool);
 
 	if (r)
 		return r;
-	tp_tm_set_releasing(tp_thin_tm(pool), true);
 	r = remove_range(pool, dev_id, first_virtual, last_virtual, max_leaves, &nr_removed, &is_complete);
-	tp_tm_set_releasing(tp_thin_tm(pool), false);
+	r = tp_thin_end_release(pool, r);
 	if (r)
 		return r;
 	if (out_nr_removed)
@@ -223,30 +228,34 @@ static uint64_t nr_bitmaps(uint64_t nr_blocks)
 int thinp_pool_alloc_data(struct thinp_pool *pool, uint64_t nr_blocks, uint64_t *first, uint64_t *nr_taken)
 {
 	struct thinp_sm *data;
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
 	data = tp_thin_data_map(pool);
 	r = thinp_tm_reserve(tp_thin_tm(pool), tp_sm_more_cost(data, nr_bitmaps(nr_blocks), 0, 0), 0);
-	return r ? r : thinp_sm_take(data, nr_blocks, first, nr_taken);
+	if (!r)
+		r = thinp_sm_take(data, nr_blocks, first, nr_taken);
+	return tp_thin_end_change(pool, r);
 }
 
 int thinp_pool_inc_data(struct thinp_pool *pool, uint64_t first, uint64_t nr_blocks)
 {
 	struct thinp_sm *data;
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
 	data = tp_thin_data_map(pool);
 	r = thinp_tm_reserve(tp_thin_tm(pool), tp_sm_more_cost(data, nr_bitmaps(nr_blocks), nr_blocks, 0), 0);
-	return r ? r : thinp_sm_inc(data, first, nr_blocks);
+	if (!r)
+		r = thinp_sm_inc(data, first, nr_blocks);
+	return tp_thin_end_change(pool, r);
 }
 
 int thinp_pool_dec_data(struct thinp_pool *pool, uint64_t first, uint64_t nr_blocks)
 {
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
-	return r ? r : thinp_sm_dec(tp_thin_data_map(pool), first, nr_blocks);
+	return r ? r : tp_thin_end_change(pool, thinp_sm_dec(tp_thin_data_map(pool), first, nr_blocks));
 }

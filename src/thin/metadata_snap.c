@@ -49,13 +49,11 @@ static int share_trees(struct thinp_pool *pool)
 	return tp_thin_half_way(pool, thinp_tm_inc(tm, pool->live.details_root, 1, THINP_CAUSE_USER));
 }
 
-int thinp_pool_reserve_metadata_snap(struct thinp_pool *pool)
+static int hold(struct thinp_pool *pool)
 {
 	thinp_block_t block;
-	int r = thinp_pool_status(pool);
+	int r;
 
-	if (r)
-		return r;
 	if (pool->live.held_root)
 		return tp_fail(THINP_EBUSY, pool->live.held_root, "there is a metadata snapshot");
 	r = share_trees(pool);
@@ -66,6 +64,13 @@ int thinp_pool_reserve_metadata_snap(struct thinp_pool *pool)
 		return tp_thin_half_way(pool, r);
 	pool->live.held_root = block;
 	return 0;
+}
+
+int thinp_pool_reserve_metadata_snap(struct thinp_pool *pool)
+{
+	int r = tp_thin_begin_change(pool);
+
+	return r ? r : tp_thin_end_change(pool, hold(pool));
 }
 
 static int read_copy(struct thinp_pool *pool, struct tp_thin_superblock *copy)
@@ -107,10 +112,7 @@ int thinp_pool_release_metadata_snap(struct thinp_pool *pool)
 	if (!pool->live.held_root)
 		return tp_fail(THINP_ENOENT, THINP_NO_BLOCK, "the pool has no metadata snapshot");
 	r = read_copy(pool, &copy);
-	if (r)
-		return r;
-	tp_tm_set_releasing(tp_thin_tm(pool), true);
-	r = drop(pool, &copy);
-	tp_tm_set_releasing(tp_thin_tm(pool), false);
-	return r;
+	if (!r)
+		r = tp_thin_begin_release(pool);
+	return r ? r : tp_thin_end_release(pool, drop(pool, &copy));
 }

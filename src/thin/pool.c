@@ -14,11 +14,12 @@
 
 #define KNOWN_FLAGS                                                                                                    \
 	(THINP_POOL_METADATA_SNAP | THINP_POOL_WRITABLE | THINP_POOL_CREATE | THINP_POOL_IGNORE_NEEDS_CHECK |          \
-	 THINP_POOL_QUEUE_ALWAYS)
+	 THINP_POOL_QUEUE_ALWAYS | THINP_POOL_LIVE)
 
 static int check_flags(uint32_t flags)
 {
-	const uint32_t of_writable = THINP_POOL_CREATE | THINP_POOL_IGNORE_NEEDS_CHECK | THINP_POOL_QUEUE_ALWAYS;
+	const uint32_t of_writable =
+		THINP_POOL_CREATE | THINP_POOL_IGNORE_NEEDS_CHECK | THINP_POOL_QUEUE_ALWAYS | THINP_POOL_LIVE;
 
 	if (flags & ~KNOWN_FLAGS)
 		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "unknown flags %#x for a pool", flags);
@@ -103,12 +104,14 @@ void thinp_pool_close(struct thinp_pool *pool)
 	if (!pool)
 		return;
 	allocator = pool->allocator;
-	if (pool->store) {
+	if (pool->store)
 		thinp_store_close(pool->store);
-	} else {
+	else if (pool->view)
+		thinp_view_close(pool->view);
+	else
 		thinp_reader_destroy(pool->reader);
+	if (!pool->store && !pool->is_view)
 		thinp_bm_destroy(pool->bm);
-	}
 	tp_free(&allocator, pool, sizeof(*pool));
 }
 
@@ -210,7 +213,7 @@ int thinp_pool_get_count(struct thinp_pool *pool, int space, uint64_t block, uin
 		return r;
 	if (!pool->store)
 		return tp_sm_count(&view, block, count);
-	return thinp_sm_count(space == THINP_POOL_DATA ? pool->store->maps[0] : pool->store->metadata, block, count);
+	return tp_sm_peek_count(space == THINP_POOL_DATA ? pool->store->maps[0] : pool->store->metadata, block, count);
 }
 
 int thinp_pool_walk_counts(struct thinp_pool *pool, int space, uint64_t begin, uint64_t end, thinp_pool_count_fn fn,

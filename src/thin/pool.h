@@ -34,6 +34,8 @@ struct thinp_pool {
 	struct tp_thin_superblock snap;         /* the copy in the metadata snapshot, if that is shown */
 	const struct tp_thin_superblock *shown; /* one of the two */
 	bool is_metadata_snap;
+	bool is_view;            /* bm belongs to the pool that it is a view of */
+	struct thinp_view *view; /* it owns the reader; NULL: of a pool that nobody changes */
 
 	/* of a pool that is changed; see change.h */
 	struct thinp_store *store; /* NULL: opened for reading; owns bm and reader otherwise */

@@ -124,7 +124,8 @@ int tp_thin_open_store(struct thinp_pool *pool, const struct thinp_pool_opts *op
 	struct thinp_store_opts store_opts = {
 		.size = sizeof(store_opts),
 		.flags = (is_new ? THINP_STORE_CREATE : 0u) |
-			 (opts->flags & THINP_POOL_QUEUE_ALWAYS ? THINP_STORE_QUEUE_ALWAYS : 0u),
+			 (opts->flags & THINP_POOL_QUEUE_ALWAYS ? THINP_STORE_QUEUE_ALWAYS : 0u) |
+			 (opts->flags & THINP_POOL_LIVE ? THINP_STORE_LIVE : 0u),
 		.cache_blocks = opts->cache_blocks,
 		.nr_blocks = opts->nr_metadata_blocks,
 		.allocator = &pool->allocator,
@@ -133,6 +134,7 @@ int tp_thin_open_store(struct thinp_pool *pool, const struct thinp_pool_opts *op
 		.log_ctx = opts->log_ctx,
 		.pre_commit = is_new ? NULL : opts->pre_commit,
 		.pre_commit_ctx = opts->pre_commit_ctx,
+		.view_limit_blocks = opts->view_limit_blocks,
 	};
 	int r = is_new ? check_new(pool, opts) : tp_thin_check_writable(pool, opts);
 
@@ -152,7 +154,7 @@ int tp_thin_open_store(struct thinp_pool *pool, const struct thinp_pool_opts *op
 
 /* --- transactions ---------------------------------------------------------------------------------------------------- */
 
-static int check_not_read_only(const struct thinp_pool *pool)
+int tp_thin_check_not_read_only(const struct thinp_pool *pool)
 {
 	if (pool->store)
 		return 0;
@@ -161,7 +163,7 @@ static int check_not_read_only(const struct thinp_pool *pool)
 
 int thinp_pool_status(const struct thinp_pool *pool)
 {
-	int r = check_not_read_only(pool);
+	int r = tp_thin_check_not_read_only(pool);
 
 	if (r)
 		return r;
@@ -170,37 +172,76 @@ int thinp_pool_status(const struct thinp_pool *pool)
 	return thinp_tm_status(tp_thin_tm(pool));
 }
 
-int thinp_pool_begin(struct thinp_pool *pool)
-{
-	int r = check_not_read_only(pool);
-
-	return r ? r : thinp_store_begin(pool->store);
-}
-
-int thinp_pool_commit(struct thinp_pool *pool)
+int tp_thin_begin_change(struct thinp_pool *pool)
 {
 	int r = thinp_pool_status(pool);
 
 	if (!r)
-		r = tp_thin_write_records(pool);
+		tp_tm_enter(tp_thin_tm(pool));
+	return r;
+}
+
+int tp_thin_end_change(struct thinp_pool *pool, int r)
+{
+	tp_tm_leave(tp_thin_tm(pool));
+	return r;
+}
+
+int tp_thin_begin_release(struct thinp_pool *pool)
+{
+	int r = tp_thin_begin_change(pool);
+
 	if (!r)
-		r = thinp_store_commit(pool->store);
-	if (pool->store && pool->store->state != TP_STORE_OPEN)
+		tp_tm_set_releasing(tp_thin_tm(pool), true);
+	return r;
+}
+
+int tp_thin_end_release(struct thinp_pool *pool, int r)
+{
+	tp_tm_set_releasing(tp_thin_tm(pool), false);
+	return tp_thin_end_change(pool, r);
+}
+
+int thinp_pool_begin(struct thinp_pool *pool)
+{
+	int r = tp_thin_check_not_read_only(pool);
+
+	return r ? r : thinp_store_begin(pool->store);
+}
+
+/* The roots of trees are as they were; others may look before this. */
+static void follow_commit(struct thinp_pool *pool, int r)
+{
+	tp_tm_enter(tp_thin_tm(pool));
+	if (pool->store->state != TP_STORE_OPEN)
 		tp_thin_forget_records(pool); /* also when nobody knows what has become of it */
+	if (!r)
+		tp_thin_superblock_unpack(pool->store->last->record, &pool->live);
+	tp_tm_leave(tp_thin_tm(pool));
+}
+
+int thinp_pool_commit(struct thinp_pool *pool)
+{
+	int r = tp_thin_begin_change(pool);
+
 	if (r)
 		return r;
-	tp_thin_superblock_unpack(pool->store->last->record, &pool->live);
-	return 0;
+	r = tp_thin_end_change(pool, tp_thin_write_records(pool));
+	if (!r)
+		r = thinp_store_commit(pool->store); /* looks go on during the caller's hook */
+	follow_commit(pool, r);
+	return r;
 }
 
 int thinp_pool_abort(struct thinp_pool *pool)
 {
-	int r = check_not_read_only(pool);
+	int r = tp_thin_check_not_read_only(pool);
 
 	if (r)
 		return r;
+	tp_tm_enter(tp_thin_tm(pool));
 	tp_thin_forget_records(pool);
-	return thinp_store_abort(pool->store);
+	return tp_thin_end_change(pool, thinp_store_abort(pool->store));
 }
 
 /* --- what needs no tree ---------------------------------------------------------------------------------------------- */
@@ -214,20 +255,21 @@ int thinp_pool_set_transaction_id(struct thinp_pool *pool, uint64_t from, uint64
 	if (pool->live.transaction_id != from)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "the transaction id is %" PRIu64 ", not %" PRIu64,
 			       pool->live.transaction_id, from);
+	tp_tm_enter(tp_thin_tm(pool));
 	pool->live.transaction_id = to;
-	return 0;
+	return tp_thin_end_change(pool, 0);
 }
 
 int thinp_pool_set_needs_check(struct thinp_pool *pool, bool needs_check)
 {
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
 	pool->live.flags &= ~TP_THIN_FLAG_NEEDS_CHECK;
 	if (needs_check)
 		pool->live.flags |= TP_THIN_FLAG_NEEDS_CHECK;
-	return 0;
+	return tp_thin_end_change(pool, 0);
 }
 
 static int check_growable(const struct thinp_pool *pool)
@@ -250,19 +292,23 @@ int thinp_pool_grow_data(struct thinp_pool *pool, uint64_t nr_blocks)
 	if (nr_blocks < info.nr_blocks)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "a pool has %" PRIu64 " data blocks, and cannot shrink",
 			       info.nr_blocks);
-	return thinp_sm_extend(tp_thin_data_map(pool), nr_blocks);
+	tp_tm_enter(tp_thin_tm(pool));
+	return tp_thin_end_change(pool, thinp_sm_extend(tp_thin_data_map(pool), nr_blocks));
 }
 
 int thinp_pool_grow_metadata(struct thinp_pool *pool, uint64_t nr_blocks)
 {
 	int r = check_growable(pool);
 
-	return r ? r : thinp_store_grow(pool->store, nr_blocks);
+	if (r)
+		return r;
+	tp_tm_enter(tp_thin_tm(pool));
+	return tp_thin_end_change(pool, thinp_store_grow(pool->store, nr_blocks));
 }
 
 static int map_of(const struct thinp_pool *pool, int space, struct thinp_sm **sm)
 {
-	int r = check_not_read_only(pool);
+	int r = tp_thin_check_not_read_only(pool);
 
 	if (r)
 		return r;

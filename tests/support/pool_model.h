@@ -40,6 +40,7 @@ struct pool_model {
 	struct model_content now, committed;
 	uint64_t nr_ops, nr_refused, nr_commits, nr_aborts;
 	uint64_t rng;
+	bool has_views;
 	uint64_t nr_data; /* of a new pool */
 	uint64_t nr_metadata;
 	const bool *is_kept; /* data blocks that must not be handed out; NULL: none */
@@ -79,6 +80,9 @@ void pool_model_change_devices(struct pool_model *m, uint32_t device);
 
 /* Is everything as the model has it? Look-ups, runs, devices, highest block, mapped counts. */
 void pool_model_compare(struct pool_model *m);
+
+/* The same for the devices of another pool: a view, or a metadata snapshot. */
+void pool_model_compare_devices(struct pool_model *m, struct thinp_pool *pool, const struct model_device *devices);
 
 /* Writes the last commit into a file. */
 void pool_model_save(struct pool_model *m, const char *path);

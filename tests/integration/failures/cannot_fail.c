@@ -56,6 +56,8 @@ const struct cannot_fail failures_none[] = {
 	{"thinp_pool_status", FIGURES},
 	{"thinp_pool_set_needs_check", MEMORY},
 	{"thinp_pool_set_threshold", MEMORY},
+	{"thinp_pool_view_get_info", FIGURES},
+	{"thinp_pool_live_end", RELEASES},
 	{"thinp_opq_policy_by_name", CONSTANT},
 	{"thinp_opq_destroy", RELEASES},
 	{"thinp_opq_policy_name", FIGURES},

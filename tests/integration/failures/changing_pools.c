@@ -10,6 +10,8 @@
 #include "support/meta_check.h"
 #include "thin/change.h"
 
+#include <thinp/pool_view.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -466,6 +468,69 @@ static const struct act acts[] = {
 	{NULL, NULL, false},
 };
 
+/* --- looking at what is changed --- */
+
+static struct thinp_pool *open_changed(struct world *w)
+{
+	const struct thinp_pool_opts opts = {.size = sizeof(opts),
+					     .flags = THINP_POOL_WRITABLE | THINP_POOL_LIVE |
+						      THINP_POOL_IGNORE_NEEDS_CHECK,
+					     .cache_blocks = PLAY_CACHE,
+					     .allocator = &w->alloc.table};
+	struct thinp_pool *pool = NULL;
+
+	assert_int_equal(thinp_pool_open(w->io, &opts, &pool), 0);
+	return pool;
+}
+
+static void setup_look(struct world *w)
+{
+	w->own = open_changed(w);
+}
+
+static void close_look(struct world *w)
+{
+	thinp_pool_close(w->own);
+}
+
+static int look_at_view(struct world *w)
+{
+	struct seen seen = {.number = 1};
+	int r = thinp_pool_view_open(w->own, 0, &seen.pool);
+
+	if (!r)
+		r = thinp_pool_walk_devices(seen.pool, mix_device, &seen);
+	thinp_pool_close(seen.pool);
+	return r;
+}
+
+static int look_at_held(struct world *w)
+{
+	struct seen seen = {.number = 1};
+	int r = thinp_pool_view_open(w->own, THINP_POOL_METADATA_SNAP, &seen.pool);
+
+	if (!r)
+		r = thinp_pool_walk_devices(seen.pool, mix_device, &seen);
+	thinp_pool_close(seen.pool);
+	return r;
+}
+
+static int look_live(struct world *w)
+{
+	struct seen seen = {.pool = w->own, .number = 1};
+	int r = look_at_held(w);
+
+	if (!r)
+		r = look_at_view(w);
+	if (!r)
+		r = thinp_pool_live_begin(w->own);
+	if (r)
+		return r;
+	r = thinp_pool_walk_devices(w->own, mix_device, &seen);
+	thinp_pool_live_end(w->own);
+	return r;
+}
+
 /* --- the plays --- */
 
 static const struct play play = {.acts = acts,
@@ -507,6 +572,13 @@ static const struct scenario aborted = {.name = "changing a pool, and aborting",
 					.close = play_close,
 					.large = PLAY_LARGE};
 
+static const struct scenario viewing = {.name = "viewing a pool that is changed",
+					.fixture = "kernel-heldroot.meta",
+					.setup = setup_look,
+					.attempt = look_live,
+					.close = close_look,
+					.large = PLAY_LARGE};
+
 const struct covered failures_of_changing_pools[] = {
 	{"thinp_pool_begin", &making},
 	{"thinp_pool_commit", &changing},
@@ -529,5 +601,7 @@ const struct covered failures_of_changing_pools[] = {
 	{"thinp_pool_grow_metadata", &changing},
 	{"thinp_pool_reserve_metadata_snap", &changing},
 	{"thinp_pool_release_metadata_snap", &changing},
+	{"thinp_pool_view_open", &viewing},
+	{"thinp_pool_live_begin", &viewing},
 	{NULL, NULL},
 };

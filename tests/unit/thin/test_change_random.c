@@ -13,13 +13,54 @@
 
 #include "support/pool_model.h"
 
+#include <thinp/pool_view.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { OPS_EACH = 4000 };
+enum { OPS_EACH = 4000, NR_VIEWS = 3 };
+
+/* A view, and what was there when it was opened. */
+struct look {
+	struct thinp_pool *view;
+	struct model_content content;
+};
+
+static struct look looks[NR_VIEWS];
+
+static void end_look(struct pool_model *m, struct look *look)
+{
+	struct thinp_pool *snap = NULL;
+	int r;
+
+	if (!look->view)
+		return;
+	pool_model_compare_devices(m, look->view, look->content.devices);
+	r = thinp_pool_view_open(look->view, THINP_POOL_METADATA_SNAP, &snap);
+	assert_int_equal(r, look->content.is_held ? 0 : THINP_ENOENT);
+	if (snap)
+		pool_model_compare_devices(m, snap, look->content.held);
+	thinp_pool_close(snap);
+	thinp_pool_close(look->view);
+	look->view = NULL;
+}
+
+static void begin_look(struct pool_model *m, struct look *look)
+{
+	assert_int_equal(thinp_pool_view_open(m->pool, 0, &look->view), 0);
+	look->content = m->committed;
+	m->has_views = true;
+}
+
+static void reopen(struct pool_model *m)
+{
+	for (size_t i = 0; i < NR_VIEWS; i++)
+		end_look(m, &looks[i]);
+	pool_model_reopen(m);
+}
 
 static uint64_t number_from(const char *name, uint64_t otherwise)
 {
@@ -54,13 +95,13 @@ static void end_transaction(struct pool_model *m)
 	if (pool_model_random(m, 6) == 0)
 		pool_model_abort(m);
 	else if (pool_model_random(m, 20) == 0)
-		pool_model_reopen(m);
+		reopen(m);
 	else
 		pool_model_commit(m);
 	if (pool_model_random(m, 6) == 0)
 		pool_model_compare(m);
 	if (pool_model_random(m, 10) == 0)
-		pool_model_reopen(m);
+		reopen(m);
 	pool_model_begin(m);
 }
 
@@ -69,6 +110,13 @@ static void step(struct pool_model *m)
 	uint32_t device = (uint32_t)pool_model_random(m, MODEL_DEVICES);
 	uint64_t which = pool_model_random(m, 100);
 
+	if (pool_model_random(m, 40) == 0) {
+		struct look *look = &looks[pool_model_random(m, NR_VIEWS)];
+
+		end_look(m, look);
+		if (pool_model_random(m, 3) == 0)
+			begin_look(m, look);
+	}
 	if (which < 12)
 		pool_model_change_devices(m, device);
 	else if (which < 14)
@@ -93,12 +141,15 @@ static void run_round(struct pool_model *m, uint64_t number)
 	char path[512];
 
 	pool_model_open(m, metadata_sizes[pool_model_random(m, 5)], data_sizes[pool_model_random(m, 4)], &opts);
+	m->has_views = false;
 	m->stride = pool_model_random(m, 2) ? 1 : 1 + pool_model_random(m, 1000000);
 	pool_model_begin(m);
 	while (m->nr_ops < until)
 		step(m);
 	pool_model_commit(m);
 	pool_model_compare(m);
+	for (size_t i = 0; i < NR_VIEWS; i++)
+		end_look(m, &looks[i]);
 	snprintf(path, sizeof(path), "%s/pool-%" PRIu64 ".meta", folder ? folder : "", number);
 	if (folder)
 		pool_model_save(m, path);
