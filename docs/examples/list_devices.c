@@ -7,7 +7,6 @@
 #include <thinp/io.h>
 #include <thinp/pool.h>
 
-/* README begin */
 static int show(void *ctx, const struct thinp_device_info *device)
 {
 	(void)ctx;
@@ -30,7 +29,6 @@ static int list_devices(const char *path)
 	thinp_io_close(io);
 	return r;
 }
-/* README end */
 
 int main(int argc, char **argv)
 {

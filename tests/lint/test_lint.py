@@ -86,7 +86,7 @@ SOUND = {
     "src/tools/main.h": LICENCE,
     "src/libthinp.map": LIBTHINP_MAP,
     "src/libthinp-check.map": LICENCE + "LIBTHINP_0.1 { global: thinp_dump; local: *; };\n",
-    "docs/examples/list_devices.c":
+    "docs/examples/make_pool.c":
         LICENCE + "void f(void)\n{\n\t/* README begin */\n\tif (1)\n\t\tg();\n\t/* README end */\n}\n",
     "docs/api.md": "thinp/version.h, thinp/pool.h, thinp/dump.h",
     "README.md": "See [the header](include/thinp/pool.h).\n\n```c\nif (1)\n        g();\n```\n",

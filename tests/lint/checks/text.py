@@ -110,7 +110,7 @@ def check_api(tree):
 
 def check_readme(tree):
     """The C of the README is the marked part of an example that is built and run by the tests."""
-    example = "docs/examples/list_devices.c"
+    example = "docs/examples/make_pool.c"
     shown = re.search(r"^```c\n(.*?)^```", tree.read("README.md"), flags=re.S | re.M)
     marked = re.search(r"/\* README begin \*/\n(.*?)^[ \t]*/\* README end \*/", tree.read(example), flags=re.S | re.M)
     if not shown or not marked:
