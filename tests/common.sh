@@ -26,6 +26,7 @@ cmd:python3         python3
 cmd:doxygen         doxygen
 cmd:xz              xz-utils
 cmd:spin            spin
+cmd:valgrind        valgrind
 cmd:thin_dump       thin-provisioning-tools"
 # What tests/kernel/vm needs to boot a kernel, in the same form.
 to_boot='
