@@ -16,15 +16,15 @@ def call(command, **options):
     return done.stdout
 
 
-def build(root, folder):
-    """Configure and build the benchmarks of the tree `root` in `folder`."""
+def build(root, folder, targets=("bench/all",)):
+    """Configure the tree `root` in `folder`, and build the benchmarks there."""
     print(f"== building in {folder}", flush=True)
     said = call(["cmake", "-S", root, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                  "-DTHINP_BUILD_BENCH=ON", "-DTHINP_BUILD_TESTS=OFF"])
     for line in said.splitlines():
         if "beside" in line and "no:" in line:
             print(line.removeprefix("--"))
-    call(["cmake", "--build", folder])
+    call(["cmake", "--build", folder, "--target", *targets])
 
 
 def commit(root):

@@ -15,6 +15,7 @@ import tempfile
 from .build import ROOT
 
 ALLOWED = 0.05
+LOOKUP_TARGET = 200
 SHORT = "bench/instructions/counts.json"
 PATH = os.path.join(ROOT, SHORT)
 NO_DISPATCH = "glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-BMI2,-ERMS,-FSRM"

@@ -2,6 +2,7 @@
 """What bench/run measures, in which portions and how often."""
 import os
 
+from . import counts
 from .measure import Benchmarks
 
 PEERS = ("lmdb", "sqlite", "rocksdb", "wiredtiger")
@@ -25,7 +26,38 @@ def rooms(folder, quick):
         yield Benchmarks(os.path.join(folder, "bench", f"bench_{room}"), ".", 1 if quick else 3, 0.05)
 
 
-GROUPS = {"peers": peers, "rooms": rooms}
+def to_compare(folder, pattern):
+    """What bench/compare measures."""
+    bench = os.path.join(folder, "bench")
+    jobs = [Benchmarks(os.path.join(bench, "peers", "bench_peers"), f"^peers/[^/]*/thinp/{size}/", 1)
+            for size in (100000, 1000000)]
+    jobs += [Benchmarks(os.path.join(bench, f"bench_{room}"), ".", 1, 0.05) for room in ("block", "btree")]
+    if pattern:
+        jobs = [Benchmarks(job.program, pattern, 1, 0.05) for job in jobs[1:]]
+    return jobs
+
+
+class Counts:
+    """Instructions of each operation."""
+    name, rounds = "instructions", 1
+
+    def __init__(self, program):
+        self.program = program
+
+    def run(self, data):
+        why = counts.why_not(self.program, None)
+        if why:
+            return {}, {"icount": why}
+        found = counts.count_all(self.program)
+        found["lookup_target"] = counts.LOOKUP_TARGET
+        return {f"icount/{name}": {"cpu": count} for name, count in found.items()}, {}
+
+
+def instructions(folder, quick):
+    return [Counts(counts.program_in(folder))]
+
+
+GROUPS = {"icount": instructions, "peers": peers, "rooms": rooms}
 
 
 def plan(groups, folder, quick):

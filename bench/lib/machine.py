@@ -42,6 +42,11 @@ def caches():
     return ", ".join(found)
 
 
+def hypervisor():
+    lines = [line for line in said("lscpu").splitlines() if line.startswith("Hypervisor vendor")]
+    return lines[0].split(":", 1)[1].strip() if lines else "no"
+
+
 def describe(data):
     """A dictionary of lines for people."""
     os.makedirs(data, exist_ok=True)
@@ -50,7 +55,7 @@ def describe(data):
     return {
         "processor": f"{os.cpu_count()} x {first('/proc/cpuinfo', 'model name')}",
         "caches": caches(),
-        "virtual": first("/proc/cpuinfo", "hypervisor") or said("systemd-detect-virt") or "unknown",
+        "virtual": hypervisor(),
         "memory": f"{memory:.0f} GiB, transparent huge pages {read('/sys/kernel/mm/transparent_hugepage/enabled')}",
         "files": device,
         "system": f"{platform.system()} {platform.release()}, {said('sh', '-c', '. /etc/os-release; echo $PRETTY_NAME')}",

@@ -29,6 +29,8 @@ class Benchmarks:
                               env=dict(os.environ, THINP_BENCH_DIR=data, THINP_BENCH_ONCE="1"))
         if done.returncode:
             return {}, {self.name: (done.stderr.strip().splitlines() or ["failed"])[-1]}
+        if not done.stdout.strip(): # none of that name
+            return {}, {}
         return samples_of(json.loads(done.stdout)["benchmarks"])
 
 

@@ -50,15 +50,15 @@ def at_a_million(title, name, target, stretch=0, metric="wall", more=False):
 
 COMMITS = [
     at_a_million("durable commits in a second, of 1 update", "commit_1", 1.0),
-    at_a_million("of 10 updates", "commit_10", 1.7),
-    at_a_million("of 100 updates", "commit_100", 4, 6),
-    at_a_million("of 1000 updates", "commit_1000", None),
+    at_a_million("durable commits in a second, of 10 updates", "commit_10", 1.7),
+    at_a_million("durable commits in a second, of 100 updates", "commit_100", 4, 6),
+    at_a_million("durable commits in a second, of 1000 updates", "commit_1000", None),
     at_a_million("CPU time of a commit of 1 update", "commit_1", 1 / 0.8, metric="cpu"),
-    at_a_million("of 10 updates", "commit_10", 1 / 0.45, metric="cpu"),
-    at_a_million("of 100 updates", "commit_100", 4, metric="cpu"),
-    at_a_million("of 1000 updates", "commit_1000", None, metric="cpu"),
+    at_a_million("CPU time of a commit of 10 updates", "commit_10", 1 / 0.45, metric="cpu"),
+    at_a_million("CPU time of a commit of 100 updates", "commit_100", 4, metric="cpu"),
+    at_a_million("CPU time of a commit of 1000 updates", "commit_1000", None, metric="cpu"),
     at_a_million("bytes written for a commit of 1 update", "commit_1", None, metric="written"),
-    at_a_million("of 100 updates", "commit_100", None, metric="written"),
+    at_a_million("bytes written for a commit of 100 updates", "commit_100", None, metric="written"),
 ]
 
 RATE, CPU_RATE = "lookups_per_second", "lookups_per_cpu_second"

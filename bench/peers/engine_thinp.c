@@ -7,6 +7,7 @@
 #include <thinp/btree.h>
 #include <thinp/error.h>
 #include <thinp/io.h>
+#include <thinp/space_map.h>
 #include <thinp/store.h>
 
 #include <stdio.h>
@@ -108,11 +109,11 @@ static int open_db(const char *folder, const struct engine_size *size, void **ou
 
 static uint64_t used_bytes(void *ctx)
 {
-	struct thinp_store_info info = {.size = sizeof(info)};
+	struct thinp_sm_info info = {.size = sizeof(info)};
 	struct db *db = ctx;
 
-	thinp_store_get_info(db->store, &info);
-	return (info.nr_blocks - info.nr_available) * BLOCK;
+	thinp_sm_get_info(thinp_store_metadata_map(db->store), &info);
+	return (info.nr_blocks - info.nr_zero) * BLOCK;
 }
 
 static int fill(struct db *db, const uint64_t *keys, const uint64_t *values, size_t nr)
