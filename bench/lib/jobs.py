@@ -22,7 +22,7 @@ def peers(folder, quick):
 
 def rooms(folder, quick):
     """The rooms one by one."""
-    for room in ("block", "btree"):
+    for room in ("block", "btree", "btree_rebalance", "store_policies"):
         yield Benchmarks(os.path.join(folder, "bench", f"bench_{room}"), ".", 1 if quick else 3, 0.05)
 
 
@@ -31,7 +31,7 @@ def to_compare(folder, pattern):
     bench = os.path.join(folder, "bench")
     jobs = [Benchmarks(os.path.join(bench, "peers", "bench_peers"), f"^peers/[^/]*/thinp/{size}/", 1)
             for size in (100000, 1000000)]
-    jobs += [Benchmarks(os.path.join(bench, f"bench_{room}"), ".", 1, 0.05) for room in ("block", "btree")]
+    jobs += [Benchmarks(os.path.join(bench, f"bench_{room}"), ".", 1, 0.05) for room in ("block", "btree", "btree_rebalance")]
     if pattern:
         jobs = [Benchmarks(job.program, pattern, 1, 0.05) for job in jobs[1:]]
     return jobs

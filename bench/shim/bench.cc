@@ -36,7 +36,8 @@ void bench_pause(struct bench_run *run)
 
 void bench_resume(struct bench_run *run)
 {
-	run->state.ResumeTiming();
+	if (!run->is_skipped)
+		run->state.ResumeTiming();
 }
 
 void bench_count_items(struct bench_run *run, uint64_t nr_items)
