@@ -208,8 +208,9 @@ THINP_API int thinp_store_get_root(const struct thinp_store *store, uint32_t ind
  *  @param store  the store
  *  @param index  which one, less than #THINP_STORE_NR_ROOTS
  *  @param root   its block; 0: none
- *  @retval 0             done
- *  @retval THINP_EINVAL  no such root, no block of the store, or no transaction is open
+ *  @retval 0                 done
+ *  @retval THINP_EINVAL      no such root, no block of the store, or no transaction is open
+ *  @retval THINP_EMUSTABORT  an earlier change failed half way
  */
 THINP_API int thinp_store_set_root(struct thinp_store *store, uint32_t index, thinp_block_t root);
 
@@ -224,8 +225,9 @@ THINP_API void thinp_store_get_user(const struct thinp_store *store, void *bytes
  *
  *  @param store  the store
  *  @param bytes  #THINP_STORE_USER_SIZE bytes
- *  @retval 0             done
- *  @retval THINP_EINVAL  no transaction is open
+ *  @retval 0                 done
+ *  @retval THINP_EINVAL      no transaction is open
+ *  @retval THINP_EMUSTABORT  an earlier change failed half way
  */
 THINP_API int thinp_store_set_user(struct thinp_store *store, const void *bytes);
 
@@ -234,11 +236,12 @@ THINP_API int thinp_store_set_user(struct thinp_store *store, const void *bytes)
  *  @param store      the store
  *  @param index      which one, less than #THINP_STORE_NR_MAPS; must not be there yet
  *  @param nr_blocks  how many blocks it counts, at least 1; all are free
- *  @retval 0             done
- *  @retval THINP_EINVAL  no such map, it is there already, no blocks, or no transaction is open
- *  @retval THINP_ERANGE  more blocks than a map can count
- *  @retval THINP_ENOSPC  no room for it; nothing was changed
- *  @retval THINP_ENOMEM  no memory; nothing was changed
+ *  @retval 0                 done
+ *  @retval THINP_EINVAL      no such map, it is there already, no blocks, or no transaction is open
+ *  @retval THINP_EMUSTABORT  an earlier change failed half way
+ *  @retval THINP_ERANGE      more blocks than a map can count
+ *  @retval THINP_ENOSPC      no room for it; nothing was changed
+ *  @retval THINP_ENOMEM      no memory; nothing was changed
  */
 THINP_API int thinp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_blocks);
 
@@ -262,11 +265,12 @@ THINP_API struct thinp_sm *thinp_store_metadata_map(struct thinp_store *store);
  *
  *  @param store      the store
  *  @param nr_blocks  the new size
- *  @retval 0              done
- *  @retval THINP_EINVAL   smaller than it is, or no transaction is open; nothing was changed
- *  @retval THINP_ERANGE   larger than a store can be; nothing was changed
- *  @retval THINP_ENOTSUP  the device cannot grow; nothing was changed
- *  @retval THINP_ENOSPC   no room for the device to grow; nothing was changed
+ *  @retval 0                 done
+ *  @retval THINP_EINVAL      smaller than it is, or no transaction is open; nothing was changed
+ *  @retval THINP_EMUSTABORT  an earlier change failed half way
+ *  @retval THINP_ERANGE      larger than a store can be; nothing was changed
+ *  @retval THINP_ENOTSUP     the device cannot grow; nothing was changed
+ *  @retval THINP_ENOSPC      no room for the device to grow; nothing was changed
  *  @return or as thinp_sm_extend()
  */
 THINP_API int thinp_store_grow(struct thinp_store *store, uint64_t nr_blocks);

@@ -61,6 +61,13 @@ int thinp_store_begin(struct thinp_store *store)
 	return 0;
 }
 
+int tp_store_check_changeable(const struct thinp_store *store)
+{
+	if (store->state != TP_STORE_OPEN)
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no transaction is open");
+	return thinp_tm_status(store->tm);
+}
+
 /* --- the end of a transaction --- */
 
 void tp_store_end_transaction(struct thinp_store *store, enum tp_store_state state)
@@ -208,11 +215,7 @@ int thinp_store_commit(struct thinp_store *store)
 {
 	struct tp_commit *commit;
 	bool is_needed;
-	int r;
-
-	if (store->state != TP_STORE_OPEN)
-		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no transaction is open");
-	r = thinp_tm_status(store->tm);
+	int r = tp_store_check_changeable(store);
 	if (!r && store->opts.pre_commit)
 		r = store->opts.pre_commit(store->opts.pre_commit_ctx);
 	if (r)

@@ -342,7 +342,11 @@ int tp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_bloc
 
 int thinp_store_add_map(struct thinp_store *store, uint32_t index, uint64_t nr_blocks)
 {
-	if (index >= THINP_STORE_NR_MAPS || store->maps[index] || !nr_blocks || store->state != TP_STORE_OPEN)
+	int r = tp_store_check_changeable(store);
+
+	if (r)
+		return r;
+	if (index >= THINP_STORE_NR_MAPS || store->maps[index] || !nr_blocks)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "data map %u cannot be made", index);
 	return tp_store_add_map(store, index, nr_blocks);
 }
@@ -361,10 +365,10 @@ static int grow_device(struct thinp_store *store, uint64_t nr_blocks)
 int thinp_store_grow(struct thinp_store *store, uint64_t nr_blocks)
 {
 	struct thinp_sm_info info = {.size = sizeof(info)};
-	int r;
+	int r = tp_store_check_changeable(store);
 
-	if (store->state != TP_STORE_OPEN)
-		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no transaction is open");
+	if (r)
+		return r;
 	thinp_sm_get_info(store->metadata, &info);
 	if (nr_blocks < info.nr_blocks)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "a store cannot shrink");

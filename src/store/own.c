@@ -83,13 +83,6 @@ static int check_index(uint32_t index)
 	return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "a store has no root %" PRIu32, index);
 }
 
-static int check_open(const struct thinp_store *store)
-{
-	if (store->state == TP_STORE_OPEN)
-		return 0;
-	return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no transaction is open");
-}
-
 int thinp_store_get_root(const struct thinp_store *store, uint32_t index, thinp_block_t *root)
 {
 	int r = check_index(index);
@@ -105,7 +98,7 @@ int thinp_store_set_root(struct thinp_store *store, uint32_t index, thinp_block_
 	int r = check_index(index);
 
 	if (!r)
-		r = check_open(store);
+		r = tp_store_check_changeable(store);
 	if (r)
 		return r;
 	thinp_sm_get_info(store->metadata, &info);
@@ -124,7 +117,7 @@ void thinp_store_get_user(const struct thinp_store *store, void *bytes)
 
 int thinp_store_set_user(struct thinp_store *store, const void *bytes)
 {
-	int r = check_open(store);
+	int r = tp_store_check_changeable(store);
 
 	if (r)
 		return r;

@@ -133,6 +133,9 @@ void tp_store_release(struct thinp_store *store);
 void tp_store_note_held(struct thinp_store *store);
 uint64_t tp_store_nr_unusable(const struct thinp_store *store);
 
+/* Is a transaction open that can go on? THINP_EINVAL, THINP_EMUSTABORT. */
+int tp_store_check_changeable(const struct thinp_store *store) TP_MUST_USE;
+
 /* Between transactions nothing may be changed. */
 void tp_store_end_transaction(struct thinp_store *store, enum tp_store_state state);
 
