@@ -341,7 +341,7 @@ static void flush_fails(const struct tp_store_format *format)
 	fail_last_flush(t);
 	change_all(t);
 	promise(t);
-	crash_states_check(t->world.record, 0, 1, check_state, t);
+	crash_states_check(t->world.record, 0, crash_states_every(4), check_state, t);
 	end_over_faults(&t->world);
 	free(t->models);
 	free(t);
