@@ -21,23 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static uint64_t random_state;
+#include "unit/base/random.h"
 
-/* xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016). */
-static uint64_t random_number(void)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return random_state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
-static uint64_t random_below(uint64_t limit)
-{
-	return random_number() % limit;
-}
+static uint64_t rng;
 
 static unsigned factor(void)
 {
@@ -225,36 +212,36 @@ static size_t random_offset(const uint8_t *block, const struct thinp_block_type 
 {
 	uint32_t nr = tp_node_nr_entries(block);
 
-	if (random_below(8) == 0)
-		return 4 + 4 * random_below((THINP_BLOCK_SIZE - 8) / 4);
+	if (random_below(&rng, 8) == 0)
+		return 4 + 4 * random_below(&rng, (THINP_BLOCK_SIZE - 8) / 4);
 	if (type != thinp_block_type_node())
-		return 4 + 4 * random_below(90);
-	if (random_below(2) || !nr || nr > 336)
-		return 4 + 4 * random_below(7);
-	if (random_below(2))
-		return TP_NODE_HEADER_SIZE + 8 * random_below(nr);
-	return (size_t)(tp_node_values(block) - block) + tp_node_value_size(block) * random_below(nr);
+		return 4 + 4 * random_below(&rng, 90);
+	if (random_below(&rng, 2) || !nr || nr > 336)
+		return 4 + 4 * random_below(&rng, 7);
+	if (random_below(&rng, 2))
+		return TP_NODE_HEADER_SIZE + 8 * random_below(&rng, nr);
+	return (size_t)(tp_node_values(block) - block) + tp_node_value_size(block) * random_below(&rng, nr);
 }
 
 static uint64_t random_value(const struct subject *subject, uint64_t old)
 {
-	switch (random_below(8)) {
+	switch (random_below(&rng, 8)) {
 	case 0:
 		return old + 1;
 	case 1:
 		return old - 1;
 	case 2:
-		return old ^ UINT64_C(1) << random_below(64);
+		return old ^ UINT64_C(1) << random_below(&rng, 64);
 	case 3:
-		return UINT64_MAX >> random_below(64);
+		return UINT64_MAX >> random_below(&rng, 64);
 	case 4:
-		return random_below(300);
+		return random_below(&rng, 300);
 	case 5:
-		return random_below(4096) << 24;
+		return random_below(&rng, 4096) << 24;
 	case 6:
-		return random_below(subject->nr_blocks);
+		return random_below(&rng, subject->nr_blocks);
 	default:
-		return random_number();
+		return random_next(&rng);
 	}
 }
 
@@ -264,7 +251,7 @@ static thinp_block_t random_block(const struct subject *subject)
 	thinp_block_t block;
 
 	do
-		block = random_below(random_below(4) ? subject->nr_blocks : 64) % subject->nr_blocks;
+		block = random_below(&rng, random_below(&rng, 4) ? subject->nr_blocks : 64) % subject->nr_blocks;
 	while (!type_of(subject->image.data + block * THINP_BLOCK_SIZE));
 	return block;
 }
@@ -276,7 +263,7 @@ static void change_one_field(struct subject *subject, uint8_t *block)
 
 	if (offset > THINP_BLOCK_SIZE - 8)
 		offset = THINP_BLOCK_SIZE - 8;
-	if (random_below(2))
+	if (random_below(&rng, 2))
 		tp_store_le32(block + offset, (uint32_t)random_value(subject, tp_load_le32(block + offset)));
 	else
 		tp_store_le64(block + offset, random_value(subject, tp_load_le64(block + offset)));
@@ -331,7 +318,8 @@ static void TOOL_01_any_damage_is_told_alike_by_one_task_and_by_several(void **s
 		assert_non_null(saved);
 		memcpy(saved, subject.image.data, subject.nr_blocks * THINP_BLOCK_SIZE);
 		for (unsigned n = 0; n < nr_cases[i] * factor(); n++) {
-			for (uint64_t changes = 1 + random_below(random_below(4) ? 2 : 30); changes; changes--)
+			for (uint64_t changes = 1 + random_below(&rng, random_below(&rng, 4) ? 2 : 30); changes;
+			     changes--)
 				change_one_field(&subject,
 						 subject.image.data + random_block(&subject) * THINP_BLOCK_SIZE);
 			check_in_all_ways(&subject, 6u << 20);
@@ -365,8 +353,9 @@ static void TOOL_02_a_flipped_bit_in_any_block_is_fatal_and_named(void **state)
 		subject_open(&subject, pools[i]);
 		for (unsigned n = 0; n < nr_cases[i] * factor(); n++) {
 			thinp_block_t block = random_block(&subject);
-			uint8_t *byte = subject.image.data + block * THINP_BLOCK_SIZE + random_below(THINP_BLOCK_SIZE);
-			uint8_t bit = (uint8_t)(1u << random_below(8));
+			uint8_t *byte =
+				subject.image.data + block * THINP_BLOCK_SIZE + random_below(&rng, THINP_BLOCK_SIZE);
+			uint8_t bit = (uint8_t)(1u << random_below(&rng, 8));
 			struct told told = {.text = NULL};
 			struct thinp_check_opts opts = opts_of(&told, NULL);
 			struct thinp_check_result result;
@@ -401,7 +390,7 @@ static void TOOL_11_what_cannot_be_read_is_counted_and_the_rest_is_checked(void 
 	assert_int_equal(check(&subject, NULL, &healthy), 0);
 	(void)thinp_error_report(THINP_ENOSPC, 4711, "what was before");
 	thinp_error_last(&before);
-	for (thinp_block_t b = 1; b < 200; b += 1 + random_below(5)) {
+	for (thinp_block_t b = 1; b < 200; b += 1 + random_below(&rng, 5)) {
 		if (!is_used(&subject, b))
 			continue;
 		subject.bad_begin = b;
@@ -626,9 +615,7 @@ int main(void)
 		cmocka_unit_test(of_each_rule_some_are_told_and_all_are_counted),
 		cmocka_unit_test(options_that_are_not_known_are_refused),
 	};
-	const char *seed = getenv("THINP_TEST_SEED");
 
-	random_state = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) << 20 | 1;
-	print_message("seed %" PRIu64 ": set THINP_TEST_SEED to repeat\n", random_state);
+	rng = random_begin();
 	return cmocka_run_group_tests_name("integration/check", tests, NULL, NULL);
 }

@@ -21,23 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static uint64_t random_state;
+#include "unit/base/random.h"
 
-/* xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016). */
-static uint64_t random_number(void)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return random_state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
-static uint64_t random_below(uint64_t limit)
-{
-	return random_number() % limit;
-}
+static uint64_t rng;
 
 /* The text of a dump, compared with that of the image as it was. */
 struct text {
@@ -140,8 +127,8 @@ static unsigned factor(void)
 
 static void flip_one_bit(struct subject *subject)
 {
-	thinp_block_t block = subject->blocks[random_below(subject->nr_blocks)];
-	uint64_t bit = random_below(8 * THINP_BLOCK_SIZE);
+	thinp_block_t block = subject->blocks[random_below(&rng, subject->nr_blocks)];
+	uint64_t bit = random_below(&rng, 8 * THINP_BLOCK_SIZE);
 	uint8_t *byte = subject->device.data + block * THINP_BLOCK_SIZE + bit / 8;
 	struct thinp_error_info info = {.size = sizeof(info)};
 	struct text text = {.healthy = &subject->healthy};
@@ -190,40 +177,40 @@ static size_t random_offset(const uint8_t *block, const struct thinp_block_type 
 {
 	uint32_t nr = tp_node_nr_entries(block);
 
-	if (random_below(8) == 0)
-		return 4 + 4 * random_below((THINP_BLOCK_SIZE - 8) / 4);
+	if (random_below(&rng, 8) == 0)
+		return 4 + 4 * random_below(&rng, (THINP_BLOCK_SIZE - 8) / 4);
 	if (type == thinp_block_type_thin_superblock())
-		return 4 + 4 * random_below(90);
-	if (random_below(2) || !nr)
-		return 4 + 4 * random_below(7);
-	if (random_below(2))
-		return TP_NODE_HEADER_SIZE + 8 * random_below(nr);
-	return (size_t)(tp_node_values(block) - block) + tp_node_value_size(block) * random_below(nr);
+		return 4 + 4 * random_below(&rng, 90);
+	if (random_below(&rng, 2) || !nr)
+		return 4 + 4 * random_below(&rng, 7);
+	if (random_below(&rng, 2))
+		return TP_NODE_HEADER_SIZE + 8 * random_below(&rng, nr);
+	return (size_t)(tp_node_values(block) - block) + tp_node_value_size(block) * random_below(&rng, nr);
 }
 
 static uint64_t random_value(uint64_t old)
 {
-	switch (random_below(8)) {
+	switch (random_below(&rng, 8)) {
 	case 0:
 		return old + 1;
 	case 1:
 		return old - 1;
 	case 2:
-		return old ^ UINT64_C(1) << random_below(64);
+		return old ^ UINT64_C(1) << random_below(&rng, 64);
 	case 3:
-		return UINT64_MAX >> random_below(64);
+		return UINT64_MAX >> random_below(&rng, 64);
 	case 4:
-		return random_below(300);
+		return random_below(&rng, 300);
 	case 5:
-		return random_below(4096) << 24;
+		return random_below(&rng, 4096) << 24;
 	default:
-		return random_number();
+		return random_next(&rng);
 	}
 }
 
 static void change_one_field(struct subject *subject, unsigned *nr_taken)
 {
-	thinp_block_t number = subject->blocks[random_below(random_below(4) ? subject->nr_blocks : 4)];
+	thinp_block_t number = subject->blocks[random_below(&rng, random_below(&rng, 4) ? subject->nr_blocks : 4)];
 	uint8_t *block = subject->device.data + number * THINP_BLOCK_SIZE;
 	const struct thinp_block_type *type = type_of(block);
 	struct text text = {.healthy = &subject->healthy};
@@ -234,7 +221,7 @@ static void change_one_field(struct subject *subject, unsigned *nr_taken)
 	assert_non_null(type);
 	memcpy(saved, block, sizeof(saved));
 	offset = random_offset(block, type);
-	if (random_below(2))
+	if (random_below(&rng, 2))
 		tp_store_le32(block + offset, (uint32_t)random_value(tp_load_le32(block + offset)));
 	else
 		tp_store_le64(block + offset, random_value(tp_load_le64(block + offset)));
@@ -275,9 +262,7 @@ int main(void)
 		cmocka_unit_test(a_flipped_bit_is_found_and_the_error_names_its_block),
 		cmocka_unit_test(a_changed_field_is_refused_or_believed_in_bounded_time_and_memory),
 	};
-	const char *seed = getenv("THINP_TEST_SEED");
 
-	random_state = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) << 20 | 1;
-	print_message("seed %" PRIu64 ": set THINP_TEST_SEED to repeat\n", random_state);
+	rng = random_begin();
 	return cmocka_run_group_tests_name("integration/damage", tests, NULL, NULL);
 }

@@ -22,6 +22,11 @@ static inline uint64_t random_next(uint64_t *rng)
 	return z ^ z >> 31;
 }
 
+static inline uint64_t random_below(uint64_t *rng, uint64_t limit)
+{
+	return random_next(rng) % limit;
+}
+
 /* A new seed each time, printed; the environment variable THINP_TEST_SEED repeats a run. */
 static inline uint64_t random_begin(void)
 {

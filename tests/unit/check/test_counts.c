@@ -17,20 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "unit/base/random.h"
 
 #define NR_BLOCKS 100000u /* more than three chunks */
 #define MAX_LEAF  252u
 
-static uint64_t random_state;
-
-static uint64_t random_number(void)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return random_state * UINT64_C(0x2545f4914f6cdd1d);
-}
+static uint64_t rng;
 
 struct fixture {
 	struct alloc_counting alloc;
@@ -66,14 +59,16 @@ static void end(struct fixture *f)
 /* A leaf: scattered blocks, blocks in a row, or few blocks again and again. */
 static size_t make_leaf(uint8_t *values_le, uint32_t time)
 {
-	size_t nr = 1 + random_number() % MAX_LEAF;
-	uint64_t first = random_number() % (NR_BLOCKS - MAX_LEAF);
-	uint64_t kind = random_number() % 3;
+	size_t nr = 1 + random_next(&rng) % MAX_LEAF;
+	uint64_t first = random_next(&rng) % (NR_BLOCKS - MAX_LEAF);
+	uint64_t kind = random_next(&rng) % 3;
 
 	for (size_t i = 0; i < nr; i++) {
-		uint64_t block = kind == 0 ? random_number() % NR_BLOCKS : kind == 1 ? first + i : random_number() % 50;
+		uint64_t block = kind == 0   ? random_next(&rng) % NR_BLOCKS
+				 : kind == 1 ? first + i
+					     : random_next(&rng) % 50;
 
-		tp_store_le64(values_le + 8 * i, block << 24 | (kind == 1 ? time : random_number() % 10));
+		tp_store_le64(values_le + 8 * i, block << 24 | (kind == 1 ? time : random_next(&rng) % 10));
 	}
 	return nr;
 }
@@ -81,8 +76,8 @@ static size_t make_leaf(uint8_t *values_le, uint32_t time)
 static void add_leaf(struct fixture *f, struct tp_counts *counts)
 {
 	uint8_t values[8 * MAX_LEAF];
-	size_t nr = make_leaf(values, (uint32_t)(random_number() % 10));
-	uint32_t alone_from = random_number() % 4 ? (uint32_t)(random_number() % 12) : UINT32_MAX;
+	size_t nr = make_leaf(values, (uint32_t)(random_next(&rng) % 10));
+	uint32_t alone_from = random_next(&rng) % 4 ? (uint32_t)(random_next(&rng) % 12) : UINT32_MAX;
 
 	assert_int_equal(tp_counts_add(counts, values, nr, alone_from), 0);
 	for (size_t i = 0; i < nr; i++) {
@@ -136,7 +131,7 @@ static void TOOL_01_counts_of_two_tasks_are_their_sum(void **state)
 
 		begin(&f);
 		for (unsigned i = 0; i < 200u << round; i++)
-			add_leaf(&f, &f.counts[random_number() % 2]);
+			add_leaf(&f, &f.counts[random_next(&rng) % 2]);
 		assert_int_equal(tp_counts_flush(&f.counts[0]), 0);
 		assert_int_equal(tp_counts_flush(&f.counts[1]), 0);
 		assert_int_equal(tp_counts_join(&f.counts[0], &f.counts[1]), 0);
@@ -150,11 +145,11 @@ static int count_some(void *ctx)
 	struct alloc_counting *alloc = ctx;
 	struct tp_memory memory = {.allocator = alloc->table};
 	struct tp_counts counts[2] = {{.memory = NULL}, {.memory = NULL}};
-	uint64_t before = random_state;
+	uint64_t before = rng;
 	uint8_t values[8 * MAX_LEAF];
 	int r = tp_counts_init(&counts[0], &memory, NR_BLOCKS);
 
-	random_state = 12345;
+	rng = 12345;
 	if (!r)
 		r = tp_counts_init(&counts[1], &memory, NR_BLOCKS);
 	for (unsigned i = 0; !r && i < 400; i++)
@@ -167,7 +162,7 @@ static int count_some(void *ctx)
 		r = tp_counts_join(&counts[0], &counts[1]);
 	tp_counts_exit(&counts[0]);
 	tp_counts_exit(&counts[1]);
-	random_state = before;
+	rng = before;
 	return r;
 }
 
@@ -210,9 +205,7 @@ int main(void)
 		cmocka_unit_test(every_allocation_may_fail),
 		cmocka_unit_test(TOOL_32_a_limit_of_memory_holds),
 	};
-	const char *seed = getenv("THINP_TEST_SEED");
 
-	random_state = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) << 20 | 1;
-	print_message("seed %" PRIu64 ": set THINP_TEST_SEED to repeat\n", random_state);
+	rng = random_begin();
 	return cmocka_run_group_tests_name("check/counts", tests, NULL, NULL);
 }
