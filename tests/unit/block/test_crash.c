@@ -20,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "support/block_change.h"
+#include "support/crash_device.h"
 
 enum { NR_BLOCKS = 64, HALF = 9, FIRST = 8, NR_COMMITS = 3, CACHE = 4 };
 
@@ -132,47 +133,28 @@ static bool is_whole(struct store *store, uint64_t version)
 	return true;
 }
 
-/* --- the layers, from below, and the workload --- */
+/* --- the workload --- */
 
 struct trial {
-	struct thinp_io *memory;
-	struct thinp_fault *below; /* its faults are in the log */
-	struct thinp_io *below_io;
-	struct thinp_record *record;
-	struct thinp_io *record_io;
-	struct thinp_fault *above; /* its are not: it lies to the store */
-	struct thinp_io *io;
+	struct crash_device device;
 	struct store store;
 };
 
 static struct trial *begin_trial(enum layout layout)
 {
 	struct trial *t = calloc(1, sizeof(*t));
-	struct thinp_io_opts opts = {.size = sizeof(opts), .nr_blocks = NR_BLOCKS};
 
 	assert_non_null(t);
 	t->store.layout = layout;
-	assert_int_equal(thinp_io_open_memory(&opts, &t->memory), 0);
-	assert_int_equal(thinp_fault_create(t->memory, NULL, &t->below), 0);
-	assert_int_equal(thinp_fault_open(t->below, NULL, &t->below_io), 0);
-	assert_int_equal(thinp_record_create(t->below_io, NULL, &t->record), 0);
-	assert_int_equal(thinp_record_open(t->record, NULL, &t->record_io), 0);
-	assert_int_equal(thinp_fault_create(t->record_io, NULL, &t->above), 0);
-	assert_int_equal(thinp_fault_open(t->above, NULL, &t->io), 0);
-	open_store(&t->store, t->io);
+	crash_device_begin(&t->device, NR_BLOCKS);
+	open_store(&t->store, t->device.io);
 	return t;
 }
 
 static void end_trial(struct trial *t)
 {
 	close_store(&t->store);
-	thinp_io_close(t->io);
-	thinp_fault_destroy(t->above);
-	thinp_io_close(t->record_io);
-	thinp_record_destroy(t->record);
-	thinp_io_close(t->below_io);
-	thinp_fault_destroy(t->below);
-	thinp_io_close(t->memory);
+	crash_device_end(&t->device);
 	free(t);
 }
 
@@ -182,7 +164,7 @@ static void recover(struct trial *t, uint64_t version, int r)
 {
 	if (r == THINP_EUNKNOWN) {
 		close_store(&t->store);
-		open_store(&t->store, t->io);
+		open_store(&t->store, t->device.io);
 		if (find_commit(&t->store) == version) {
 			assert_int_equal(write_record(&t->store, version), 0);
 			return;
@@ -210,7 +192,7 @@ static unsigned int run_workload(struct trial *t)
 		if (r)
 			recover(t, version, r);
 		nr_failed += r != 0;
-		assert_int_equal(thinp_record_mark(t->record, version), 0);
+		assert_int_equal(thinp_record_mark(t->device.record, version), 0);
 	}
 	assert_true(block_fixture_stats(&t->store.f).written_early > 0 || nr_failed);
 	return nr_failed;
@@ -249,7 +231,7 @@ static uint64_t count_bad(struct trial *t, const struct thinp_crash_opts *opts)
 	struct thinp_crash *crash = NULL;
 	uint64_t nr_bad = 0;
 
-	assert_int_equal(thinp_crash_create(t->record, opts, &crash), 0);
+	assert_int_equal(thinp_crash_create(t->device.record, opts, &crash), 0);
 	while (thinp_crash_run(crash, check, &t->store))
 		nr_bad++;
 	assert_true(thinp_crash_nr_states(crash) > 100);
@@ -293,7 +275,7 @@ static void that_holds_when_the_device_fails_and_says_so(void **state)
 		for (uint64_t n = 1; nr_failed; n++) {
 			struct trial *t = begin_trial(TWO_SLOTS);
 
-			assert_int_equal(thinp_fault_fail_nth(t->below, kinds[k], n, 0, NULL), 0);
+			assert_int_equal(thinp_fault_fail_nth(t->device.below, kinds[k], n, 0, NULL), 0);
 			nr_failed = run_workload(t);
 			assert_true(nr_failed <= 1);
 			assert_int_equal(count_bad(t, &few), 0);
@@ -314,7 +296,7 @@ static void a_device_that_loses_what_it_promised_is_found(void **state)
 				.size = sizeof(rule), .kinds = kinds[k], .action = THINP_FAULT_DROP, .nth = n};
 			struct trial *t = begin_trial(TWO_SLOTS);
 
-			assert_int_equal(thinp_fault_add(t->above, &rule, NULL), 0);
+			assert_int_equal(thinp_fault_add(t->device.above, &rule, NULL), 0);
 			(void)run_workload(t);
 			assert_true(count_bad(t, &few) > 0);
 			end_trial(t);

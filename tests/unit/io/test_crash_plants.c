@@ -3,6 +3,7 @@
  * unit/io/test_crash_plants.c - the crash kit finds what is wrong, and only that: a store that is sound passes in all
  * states, and each fault that is planted in the store or in a device makes some state fail.
  */
+#include "support/crash_device.h"
 #include "support/fault_fixture.h"
 #include "support/io_conformance.h"
 #include "support/toy_store.h"
@@ -25,44 +26,24 @@ enum { NR_PLACES = 2 * (NR_COMMITS + 1) };
 /* What the check says that no code of the library says. */
 enum { BAD_COMMIT = -1, BAD_SECOND = -2 };
 
-/* The layers of a trial, from below. Faults below the log are seen by it, those above it are not. */
 struct trial {
-	struct thinp_io *memory;
-	struct thinp_fault *below;
-	struct thinp_io *below_io;
-	struct thinp_record *record;
-	struct thinp_io *record_io;
-	struct thinp_fault *above;
-	struct thinp_io *io;
+	struct crash_device device;
 	struct toy_store toy;
 };
 
 static struct trial *begin_trial(void)
 {
 	struct trial *t = calloc(1, sizeof(*t));
-	struct thinp_io_opts opts = {.size = sizeof(opts), .nr_blocks = TOY_NR_BLOCKS};
 
 	assert_non_null(t);
-	assert_int_equal(thinp_io_open_memory(&opts, &t->memory), 0);
-	assert_int_equal(thinp_fault_create(t->memory, NULL, &t->below), 0);
-	assert_int_equal(thinp_fault_open(t->below, NULL, &t->below_io), 0);
-	assert_int_equal(thinp_record_create(t->below_io, NULL, &t->record), 0);
-	assert_int_equal(thinp_record_open(t->record, NULL, &t->record_io), 0);
-	assert_int_equal(thinp_fault_create(t->record_io, NULL, &t->above), 0);
-	assert_int_equal(thinp_fault_open(t->above, NULL, &t->io), 0);
-	t->toy.io = t->io;
+	crash_device_begin(&t->device, TOY_NR_BLOCKS);
+	t->toy.io = t->device.io;
 	return t;
 }
 
 static void end_trial(struct trial *t)
 {
-	thinp_io_close(t->io);
-	thinp_fault_destroy(t->above);
-	thinp_io_close(t->record_io);
-	thinp_record_destroy(t->record);
-	thinp_io_close(t->below_io);
-	thinp_fault_destroy(t->below);
-	thinp_io_close(t->memory);
+	crash_device_end(&t->device);
 	free(t);
 }
 
@@ -89,12 +70,12 @@ static unsigned int run_workload(struct trial *t)
 	while (r && ++nr_failed < 3)
 		r = toy_format(&t->toy);
 	while (!r && t->toy.commit < NR_COMMITS && nr_failed < 3) {
-		assert_int_equal(thinp_record_mark(t->record, t->toy.commit), 0);
+		assert_int_equal(thinp_record_mark(t->device.record, t->toy.commit), 0);
 		for (r = toy_commit(&t->toy); r && nr_failed < 3; nr_failed++)
 			r = toy_commit(&t->toy);
 	}
 	assert_int_equal(r, 0);
-	assert_int_equal(thinp_record_mark(t->record, t->toy.commit), 0);
+	assert_int_equal(thinp_record_mark(t->device.record, t->toy.commit), 0);
 	return nr_failed;
 }
 
@@ -123,7 +104,7 @@ static uint64_t count_bad(struct trial *t, const struct thinp_crash_opts *opts, 
 	struct thinp_crash *crash = NULL;
 	uint64_t nr_bad = 0;
 
-	assert_int_equal(thinp_crash_create(t->record, opts, &crash), 0);
+	assert_int_equal(thinp_crash_create(t->device.record, opts, &crash), 0);
 	while (thinp_crash_run(crash, check, &t->toy))
 		nr_bad++;
 	*nr_states = thinp_crash_nr_states(crash);
@@ -177,7 +158,7 @@ static void a_sound_store_passes_when_its_device_fails_and_says_so(void **state)
 		for (uint64_t n = 1; n <= NR_PLACES; n++) {
 			struct trial *t = begin_trial();
 
-			assert_int_equal(thinp_fault_fail_nth(t->below, kinds[k], n, 0, NULL), 0);
+			assert_int_equal(thinp_fault_fail_nth(t->device.below, kinds[k], n, 0, NULL), 0);
 			assert_int_equal(run_workload(t), 1);
 			expect_found(t, false);
 			end_trial(t);
@@ -227,7 +208,7 @@ static void COW_11_a_store_that_only_repeats_a_failed_flush_is_found(void **stat
 		struct trial *t = begin_trial();
 
 		t->toy.plants = TOY_FLUSHES_AGAIN;
-		assert_int_equal(thinp_fault_fail_nth(t->below, THINP_IO_FLUSH, n, 0, NULL), 0);
+		assert_int_equal(thinp_fault_fail_nth(t->device.below, THINP_IO_FLUSH, n, 0, NULL), 0);
 		assert_int_equal(run_workload(t), 0);
 		expect_found(t, true);
 		end_trial(t);
@@ -259,7 +240,7 @@ static void expect_found_at_every_place(void (*plant)(struct trial *t, uint64_t 
 
 static void plant_dropped_flush(struct trial *t, uint64_t n)
 {
-	add_rule(t->above, THINP_FAULT_ON_FLUSH, THINP_FAULT_DROP, n);
+	add_rule(t->device.above, THINP_FAULT_ON_FLUSH, THINP_FAULT_DROP, n);
 }
 
 static void a_device_that_drops_a_flush_is_found(void **state)
@@ -270,7 +251,7 @@ static void a_device_that_drops_a_flush_is_found(void **state)
 
 static void plant_torn_write(struct trial *t, uint64_t n)
 {
-	add_rule(t->above, THINP_FAULT_ON_WRITE, THINP_FAULT_TEAR, n);
+	add_rule(t->device.above, THINP_FAULT_ON_WRITE, THINP_FAULT_TEAR, n);
 }
 
 static void a_device_that_tears_a_write_is_found(void **state)
@@ -282,8 +263,8 @@ static void a_device_that_tears_a_write_is_found(void **state)
 /* The write fails below the log, which sees that, and is acknowledged above it. */
 static void plant_acknowledged_failure(struct trial *t, uint64_t n)
 {
-	add_rule(t->below, THINP_FAULT_ON_WRITE, THINP_FAULT_FAIL, n);
-	add_rule(t->above, THINP_FAULT_ON_WRITE, THINP_FAULT_ANSWER, n);
+	add_rule(t->device.below, THINP_FAULT_ON_WRITE, THINP_FAULT_FAIL, n);
+	add_rule(t->device.above, THINP_FAULT_ON_WRITE, THINP_FAULT_ANSWER, n);
 }
 
 static void a_device_that_acknowledges_a_write_that_failed_is_found(void **state)
@@ -294,7 +275,7 @@ static void a_device_that_acknowledges_a_write_that_failed_is_found(void **state
 
 static void plant_lost_write(struct trial *t, uint64_t n)
 {
-	add_rule(t->above, THINP_FAULT_ON_WRITE, THINP_FAULT_DROP, n);
+	add_rule(t->device.above, THINP_FAULT_ON_WRITE, THINP_FAULT_DROP, n);
 }
 
 static void a_device_that_loses_a_write_is_found(void **state)
@@ -366,7 +347,7 @@ static void a_layer_that_reorders_over_a_flush_is_found(void **state)
 		struct reorderer layer = {.held_write = n};
 		struct trial *t = begin_trial();
 
-		layer.lower = t->io;
+		layer.lower = t->device.io;
 		assert_int_equal(thinp_io_create(&table, &layer, NULL, &t->toy.io), 0);
 		assert_int_equal(run_workload(t), 0);
 		expect_found(t, n > 0);
@@ -388,14 +369,14 @@ static void a_failure_comes_back_by_its_number(void **state)
 
 	t->toy.plants = TOY_NO_FIRST_FLUSH;
 	assert_int_equal(run_workload(t), 0);
-	assert_int_equal(thinp_crash_create(t->record, NULL, &crash), 0);
+	assert_int_equal(thinp_crash_create(t->device.record, NULL, &crash), 0);
 	r = thinp_crash_run(crash, check, &t->toy);
 	assert_int_not_equal(r, 0);
 	assert_int_equal(thinp_crash_get_state(crash, &found), 0);
 	thinp_crash_describe(crash, text[0], sizeof(text[0]));
 	thinp_crash_destroy(crash);
 
-	assert_int_equal(thinp_crash_create(t->record, NULL, &crash), 0);
+	assert_int_equal(thinp_crash_create(t->device.record, NULL, &crash), 0);
 	assert_int_equal(thinp_crash_seek(crash, found.number, &io), 0);
 	thinp_crash_describe(crash, text[1], sizeof(text[1]));
 	assert_string_equal(text[0], text[1]);

@@ -13,12 +13,11 @@
 
 #include "base/bytes.h"
 #include "store/view.h"
+#include "support/crash_device.h"
 #include "support/crash_states.h"
 #include "support/meta_check.h"
 #include "support/pool_model.h"
 #include "thin/pool.h"
-
-#include <thinp/fault.h>
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -37,10 +36,7 @@ struct needed {
 
 struct crash_test {
 	struct pool_model m;
-	struct thinp_io *memory;
-	struct thinp_fault *fault; /* NULL: nothing goes wrong */
-	struct thinp_io *lower;    /* of the log */
-	struct thinp_record *record;
+	struct crash_device device;
 	struct model_content *models; /* by number of the commit */
 	struct needed by_last, by_view, all;
 	struct thinp_view *view;
@@ -50,38 +46,31 @@ struct crash_test {
 	uint64_t next_entry; /* of the log, for PREVCHECK */
 };
 
-/* --- a pool over a log, and over faults where they are asked for --- */
+/* --- a pool over a log --- */
 
-static void begin_test(struct crash_test *t, uint64_t nr_blocks, uint64_t nr_data, bool with_faults)
+static struct crash_test *begin_test(uint64_t seed, uint64_t nr_commits, uint64_t nr_blocks, uint64_t nr_data)
 {
-	const struct thinp_io_opts memory = {.size = sizeof(memory), .nr_blocks = nr_blocks};
 	const struct thinp_pool_opts opts = {.cache_blocks = CACHE};
-	struct thinp_io *io;
+	struct crash_test *t = calloc(1, sizeof(*t));
 
-	assert_int_equal(thinp_io_open_memory(&memory, &t->memory), 0);
-	t->lower = t->memory;
-	if (with_faults) {
-		assert_int_equal(thinp_fault_create(t->memory, NULL, &t->fault), 0);
-		assert_int_equal(thinp_fault_open(t->fault, NULL, &t->lower), 0);
-	}
-	assert_int_equal(thinp_record_create(t->lower, NULL, &t->record), 0);
-	assert_int_equal(thinp_record_open(t->record, NULL, &io), 0);
-	t->models = calloc(t->nr_commits + 2, sizeof(*t->models));
+	assert_non_null(t);
+	t->m.rng = seed * 2 + 1;
+	t->nr_ahead = 1;
+	t->nr_commits = nr_commits;
+	t->models = calloc(nr_commits + 2, sizeof(*t->models));
 	t->shown = calloc(1, sizeof(*t->shown));
 	assert_true(t->models && t->shown);
-	pool_model_open_on(&t->m, io, nr_data, &opts);
+	crash_device_begin(&t->device, nr_blocks);
+	pool_model_open_on(&t->m, t->device.io, nr_data, &opts);
 	t->models[0] = t->m.committed;
-	assert_int_equal(thinp_record_mark(t->record, 0), 0);
+	assert_int_equal(thinp_record_mark(t->device.record, 0), 0);
+	return t;
 }
 
 static void end_test(struct crash_test *t)
 {
-	pool_model_close(&t->m);
-	thinp_record_destroy(t->record);
-	if (t->fault)
-		thinp_io_close(t->lower);
-	thinp_fault_destroy(t->fault);
-	thinp_io_close(t->memory);
+	thinp_pool_close(t->m.pool);
+	crash_device_end(&t->device);
 	free(t->models);
 	free(t->shown);
 	free(t);
@@ -125,10 +114,10 @@ static void add_up(struct crash_test *t)
 
 static void prevcheck(struct crash_test *t)
 {
-	for (; t->next_entry < thinp_record_nr_entries(t->record); t->next_entry++) {
+	for (; t->next_entry < thinp_record_nr_entries(t->device.record); t->next_entry++) {
 		struct thinp_record_entry e = {.size = sizeof(e)};
 
-		assert_int_equal(thinp_record_get_entry(t->record, t->next_entry, &e), 0);
+		assert_int_equal(thinp_record_get_entry(t->device.record, t->next_entry, &e), 0);
 		for (uint64_t i = 0; e.kind == THINP_RECORD_WRITE && i < e.nr_blocks; i++)
 			if (t->all.metadata[e.block + i])
 				fail_msg("entry %" PRIu64 " writes block %" PRIu64 ", which is needed", t->next_entry,
@@ -206,7 +195,7 @@ static void promise(struct crash_test *t)
 
 	t->models[m->now.transaction_id] = m->now;
 	pool_model_commit(m);
-	assert_int_equal(thinp_record_mark(t->record, m->committed.transaction_id), 0);
+	assert_int_equal(thinp_record_mark(t->device.record, m->committed.transaction_id), 0);
 }
 
 static void commit_once(struct crash_test *t)
@@ -237,7 +226,7 @@ static void run_workload(struct crash_test *t)
 {
 	note_needed(t, &t->by_last);
 	add_up(t);
-	t->next_entry = thinp_record_nr_entries(t->record);
+	t->next_entry = thinp_record_nr_entries(t->device.record);
 	while (t->m.committed.transaction_id < t->nr_commits)
 		commit_once(t);
 	close_view(t);
@@ -365,17 +354,12 @@ static bool check_state(void *ctx, struct thinp_io *io, const struct thinp_crash
 
 static void TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit(void **state)
 {
-	struct crash_test *t = calloc(1, sizeof(*t));
 	uint64_t seed = random_begin(), nr_random;
+	struct crash_test *t = begin_test(seed, crash_states_commits(40), NR_BLOCKS, NR_DATA);
 
 	(void)state;
-	assert_non_null(t);
-	t->m.rng = seed * 2 + 1;
-	t->nr_ahead = 1;
-	t->nr_commits = crash_states_commits(40);
-	begin_test(t, NR_BLOCKS, NR_DATA, false);
 	run_workload(t);
-	nr_random = crash_states_check(t->record, seed, crash_states_every(17), check_state, t);
+	nr_random = crash_states_check(t->device.record, seed, crash_states_every(17), check_state, t);
 	assert_true(nr_random >= crash_states_demand());
 	end_test(t);
 }
@@ -411,12 +395,8 @@ static void replace_devices(struct pool_model *m, uint32_t first)
 
 static struct crash_test *begin_with_faults(void)
 {
-	struct crash_test *t = calloc(1, sizeof(*t));
+	struct crash_test *t = begin_test(0, 6, FULL_BLOCKS, FULL_DATA);
 
-	assert_non_null(t);
-	t->m.rng = 1;
-	t->nr_commits = 6;
-	begin_test(t, FULL_BLOCKS, FULL_DATA, true);
 	for (uint32_t i = 0; i < 2; i++) {
 		replace_devices(&t->m, i * 4);
 		promise(t);
@@ -430,13 +410,13 @@ static void fail_commit(struct crash_test *t, uint32_t kinds, uint64_t nth)
 
 	if (kinds == THINP_FAULT_ON_WRITE)
 		rule.end = 1; /* the superblock */
-	assert_int_equal(thinp_fault_add(t->fault, &rule, NULL), 0);
+	assert_int_equal(thinp_fault_add(t->device.below, &rule, NULL), 0);
 	assert_int_equal(thinp_pool_commit(t->m.pool), THINP_EUNKNOWN);
 	assert_int_equal(thinp_pool_begin(t->m.pool), THINP_EUNKNOWN);
 	assert_int_equal(thinp_pool_commit(t->m.pool), THINP_EINVAL);
 	assert_int_equal(thinp_pool_status(t->m.pool), THINP_EINVAL);
 	compare(t->m.pool, &t->m.committed); /* what can be read is the last commit */
-	thinp_fault_clear(t->fault);
+	thinp_fault_clear(t->device.below);
 }
 
 static void TM_01_a_superblock_that_cannot_be_written_leaves_the_last_commit(void **state)
@@ -469,7 +449,7 @@ static void COW_11_what_a_failed_flush_lost_is_written_again_before_anything_els
 	start(m);
 	fill_up(m);
 	promise(t);
-	crash_states_check(t->record, 0, crash_states_every(4), check_state, t);
+	crash_states_check(t->device.record, 0, crash_states_every(4), check_state, t);
 	end_test(t);
 }
 
