@@ -97,7 +97,8 @@ void pool_model_reopen(struct pool_model *m)
 
 /* --- changes --------------------------------------------------------------------------------------------------------- */
 
-/* A commit finds room after every change. */
+/* A commit finds room after every change. Without one it needs none, and may find none while a view holds back what the commit
+ * before has freed. */
 static void check_room(struct pool_model *m)
 {
 	struct thinp_sm_info data = {.size = sizeof(data)}, metadata = {.size = sizeof(metadata)};
@@ -111,10 +112,10 @@ static void check_room(struct pool_model *m)
 static int done(struct pool_model *m, int r)
 {
 	m->nr_ops++;
-	if (!r || !m->has_views) /* views hold back what would be used again, and so the room for a first change */
+	if (!r) {
 		check_room(m);
-	if (!r)
 		return 0;
+	}
 	if (r != THINP_ENOSPC || thinp_pool_status(m->pool)) {
 		struct thinp_error_info info = {.size = sizeof(info)};
 

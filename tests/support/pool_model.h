@@ -40,7 +40,6 @@ struct pool_model {
 	struct model_content now, committed;
 	uint64_t nr_ops, nr_refused, nr_commits, nr_aborts;
 	uint64_t rng;
-	bool has_views;
 	uint64_t nr_data; /* of a new pool */
 	uint64_t nr_metadata;
 	const bool *is_kept; /* data blocks that must not be handed out; NULL: none */

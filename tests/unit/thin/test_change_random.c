@@ -52,7 +52,6 @@ static void begin_look(struct pool_model *m, struct look *look)
 {
 	assert_int_equal(thinp_pool_view_open(m->pool, 0, &look->view), 0);
 	look->content = m->committed;
-	m->has_views = true;
 }
 
 static void reopen(struct pool_model *m)
@@ -141,7 +140,6 @@ static void run_round(struct pool_model *m, uint64_t number)
 	char path[512];
 
 	pool_model_open(m, metadata_sizes[pool_model_random(m, 5)], data_sizes[pool_model_random(m, 4)], &opts);
-	m->has_views = false;
 	m->stride = pool_model_random(m, 2) ? 1 : 1 + pool_model_random(m, 1000000);
 	pool_model_begin(m);
 	while (m->nr_ops < until)
