@@ -6,6 +6,8 @@
 
 #include "support/io_conformance.h"
 
+#include <thinp/error.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -70,6 +72,12 @@ uint64_t fault_rule(struct fault_fixture *f, struct thinp_fault_rule rule)
 	rule.size = sizeof(rule);
 	assert_int_equal(thinp_fault_add(f->fault, &rule, &id), 0);
 	return id;
+}
+
+int fault_arm(struct thinp_fault *fault, uint32_t kind)
+{
+	assert_int_equal(thinp_fault_fail_nth(fault, kind, 1, 0, NULL), 0);
+	return THINP_EIO;
 }
 
 void fault_expect_counts(struct fault_fixture *f, uint64_t id, uint64_t matched, uint64_t fired)

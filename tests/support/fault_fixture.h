@@ -29,6 +29,9 @@ void fault_reopen(struct fault_fixture *f);
 /* Adds a rule; its size is filled in. Returns its number. */
 uint64_t fault_rule(struct fault_fixture *f, struct thinp_fault_rule rule);
 
+/* What a device that misbehaves can do for io_conformance::arm: the next operation of the kind fails. Returns its code. */
+int fault_arm(struct thinp_fault *fault, uint32_t kind);
+
 /* Fails the test unless the rule matched and acted so often. */
 void fault_expect_counts(struct fault_fixture *f, uint64_t id, uint64_t matched, uint64_t fired);
 
