@@ -4,13 +4,12 @@
  */
 #include "btree/search.h"
 
-#include <string.h>
-
 /* By the outline, if the cache has the node and the node one: *is_there as tp_search_node() says. */
-static bool search_cached(struct thinp_read_section *section, const struct thinp_btree_type *type,
-			  const struct tp_btree_child *child, uint64_t key, struct tp_found *found, bool *is_there)
+static inline bool search_cached(struct thinp_read_section *section, const struct thinp_btree_type *type,
+				 const struct thinp_block_type *node_type, const struct tp_btree_child *child,
+				 uint64_t key, struct tp_found *found, bool *is_there)
 {
-	const struct thinp_buffer *buffer = tp_read_peek_buffer(section, child->block, thinp_block_type_node());
+	const struct thinp_buffer *buffer = tp_read_peek_buffer(section, child->block, node_type);
 	uint32_t group;
 
 	if (!buffer || !tp_search_has_outline(type, child, buffer))
@@ -25,12 +24,13 @@ static bool search_cached(struct thinp_read_section *section, const struct thinp
 }
 
 /* One step: THINP_ENODATA when the key is certainly not there. */
-static int step(struct thinp_read_section *section, const struct thinp_btree_type *type,
-		const struct tp_btree_child *child, uint64_t key, struct tp_found *found)
+static inline int step(struct thinp_read_section *section, const struct thinp_btree_type *type,
+		       const struct thinp_block_type *node_type, const struct tp_btree_child *child, uint64_t key,
+		       struct tp_found *found)
 {
 	bool is_there;
 
-	if (!search_cached(section, type, child, key, found, &is_there)) {
+	if (!search_cached(section, type, node_type, child, key, found, &is_there)) {
 		const void *node;
 		int r = tp_btree_read_node(section, type, child, &node);
 
@@ -44,11 +44,12 @@ static int step(struct thinp_read_section *section, const struct thinp_btree_typ
 static int lookup(struct thinp_read_section *section, const struct thinp_btree_type *type, thinp_block_t root,
 		  const uint64_t *keys, void *value_le)
 {
+	const struct thinp_block_type *node_type = thinp_block_type_node();
 	struct tp_btree_child child = {.parent = THINP_NO_BLOCK, .block = root};
 	struct tp_found found;
 
 	for (;;) {
-		int r = step(section, type, &child, keys[child.level], &found);
+		int r = step(section, type, node_type, &child, keys[child.level], &found);
 
 		if (r)
 			return r;
@@ -57,7 +58,7 @@ static int lookup(struct thinp_read_section *section, const struct thinp_btree_t
 		tp_search_go_down(&child, &found);
 	}
 	if (value_le)
-		memcpy(value_le, found.value_le, type->value_size);
+		tp_search_copy_value(value_le, found.value_le, type->value_size);
 	return 0;
 }
 

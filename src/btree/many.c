@@ -3,17 +3,17 @@
  * btree/many.c - looking up many keys together.
  *
  * A look-up is a chain of cache misses, each waiting for the one before. Several look-ups have nothing to do with each
- * other, so a group of them goes down in step. A step has three turns, and each asks for the lines that the next one needs:
+ * other, so a group of them goes down in step. A step has two turns, and each asks for the lines that the next one needs:
  *
- *   find     each search's buffer, by its address          asks for the outline
- *   aim      at a group of keys, by the outline            asks for the keys of the group and what belongs to them
- *   step     the entry in the group: go on from there, or be done
+ *   aim      at a group of keys, by the node's outline     asks for the keys of the group and what belongs to them
+ *   enter    the entry in the group: the value, or on to   asks for the outline of the child
+ *            the child
  *
- * What is not in the block cache is fetched with one batch of I/O for the group.
+ * There is little in them that is not needed while all goes well, and next to no branch that the processor could guess
+ * wrongly. What the block cache does not have is fetched with one batch of I/O for the group, which then begins again at
+ * the root. What is not as it should be is left to thinp_btree_lookup(), which knows what to say.
  */
 #include "btree/search.h"
-
-#include <string.h>
 
 #define GROUP 32u /* twice the misses that a core keeps in flight, as the turns have work besides them */
 
@@ -21,43 +21,60 @@
 
 struct search {
 	struct tp_btree_child at;
-	const uint64_t *keys;
-	size_t number; /* place in the caller's arrays */
-	/* within one step */
+	uint64_t key; /* of the level */
 	const struct thinp_buffer *buffer;
-	uint32_t group; /* NO_GROUP: to be searched without the outline */
-	bool missed;    /* the block cache did not have it in the step before */
+	uint32_t group;  /* NO_GROUP: the node has no outline */
+	uint32_t number; /* in the group of searches */
 };
 
 struct batch {
 	struct thinp_reader *reader;
-	struct thinp_btree_type type;
+	const struct thinp_btree_type *type;
+	const struct thinp_block_type *node_type;
 	thinp_block_t root;
+	const uint64_t *keys; /* these three begin with the group */
 	uint8_t *values_le;
 	int32_t *results;
-	struct search searches[GROUP];
-	size_t nr; /* searches under way */
+	struct search searches[GROUP]; /* under way */
+	size_t nr;
+	size_t nr_steps; /* nodes looked at in the section */
+	size_t nr_stopped;
+	uint32_t stopped[GROUP]; /* their numbers */
+	/* by number */
+	thinp_block_t wanted[GROUP]; /* the block that the cache did not have; THINP_NO_BLOCK: it was something else */
+	uint32_t steps[GROUP];       /* how far it got; 0: it was never stopped */
 };
 
-static void finish(struct batch *batch, size_t i, int result)
+static inline const uint64_t *keys_of(const struct batch *batch, uint32_t number)
 {
-	batch->results[batch->searches[i].number] = result;
-	batch->searches[i] = batch->searches[--batch->nr];
+	return batch->keys + (size_t)number * batch->type->nr_levels;
 }
 
-static void *value_of(const struct batch *batch, const struct search *search)
+static inline void *value_of(const struct batch *batch, uint32_t number)
 {
-	return batch->values_le ? batch->values_le + search->number * batch->type.value_size : NULL;
+	return batch->values_le ? batch->values_le + (size_t)number * batch->type->value_size : NULL;
 }
 
-/* Addresses that no parent should name are left to thinp_btree_lookup(), which knows what to say. */
-static bool is_address(const struct batch *batch, const struct search *search)
+/* Those that go on stay side by side. Returns the place behind. */
+static inline struct search *keep(struct search *place, const struct search *search)
 {
-	return search->at.block < thinp_reader_nr_blocks(batch->reader) &&
-	       (search->at.block || search->at.parent == THINP_NO_BLOCK);
+	if (place != search)
+		*place = *search;
+	return place + 1;
 }
 
-/* Inlined by force, as tp_outline_prefetch() is. */
+/* Whoever has not got farther than the time before is left to go alone: the cache may be too small for the group. */
+static void stop(struct batch *batch, const struct search *search, thinp_block_t wanted)
+{
+	uint32_t steps = search->at.level * THINP_BTREE_MAX_DEPTH + search->at.depth + 1;
+	uint32_t *steps_before = &batch->steps[search->number];
+
+	batch->wanted[search->number] = steps > *steps_before ? wanted : THINP_NO_BLOCK;
+	*steps_before = steps;
+	batch->stopped[batch->nr_stopped++] = search->number;
+}
+
+/* Inlined by force, as tp_outline_prefetch() is. The pivots begin with the line behind the first one. */
 static inline __attribute__((always_inline)) void prefetch_outline(const struct thinp_buffer *buffer)
 {
 	__builtin_prefetch(buffer);
@@ -65,152 +82,171 @@ static inline __attribute__((always_inline)) void prefetch_outline(const struct 
 	__builtin_prefetch(&buffer->outline.pivots[TP_OUTLINE_PIVOTS / 2]);
 }
 
-/* Searches side by side are often at the same node, at the root all are. */
-static void find_all(struct batch *batch, struct thinp_read_section *section)
+/* False: the key is not there, or something is wrong. */
+static inline bool aim(const struct batch *batch, struct search *search)
 {
-	const struct search *before = NULL;
+	const struct thinp_buffer *buffer = search->buffer;
 
-	for (size_t i = 0; i < batch->nr; i++) {
-		struct search *search = &batch->searches[i];
-
-		search->buffer = NULL;
-		if (before && before->at.block == search->at.block && before->at.parent == search->at.parent)
-			search->buffer = before->buffer;
-		else if (is_address(batch, search))
-			search->buffer = tp_read_peek_buffer(section, search->at.block, thinp_block_type_node());
-		if (search->buffer)
-			prefetch_outline(search->buffer);
-		before = search;
+	if (tp_search_has_outline(batch->type, &search->at, buffer)) {
+		search->group = tp_outline_group(&buffer->outline, search->key);
+		tp_outline_prefetch(&buffer->outline, buffer->data, search->group);
+		return tp_outline_reaches(&buffer->outline, search->key);
 	}
-}
-
-static uint64_t key_of(const struct search *search)
-{
-	return search->keys[search->at.level];
+	search->group = NO_GROUP;
+	return !tp_btree_check_child(&search->at, thinp_reader_nr_blocks(batch->reader)) &&
+	       !tp_btree_check_node(batch->type, &search->at, buffer->data);
 }
 
 static void aim_all(struct batch *batch)
 {
-	for (size_t i = 0; i < batch->nr; i++) {
-		struct search *search = &batch->searches[i];
-		const struct thinp_buffer *buffer = search->buffer;
+	const struct search *end = batch->searches + batch->nr;
+	struct search *place = batch->searches;
 
-		search->group = NO_GROUP;
-		if (!buffer || !tp_search_has_outline(&batch->type, &search->at, buffer) ||
-		    !tp_outline_reaches(&buffer->outline, key_of(search)))
-			continue;
-		search->group = tp_outline_group(&buffer->outline, key_of(search));
-		tp_outline_prefetch(&buffer->outline, buffer->data, search->group);
+	for (struct search *search = place; search != end; search++) {
+		if (aim(batch, search))
+			place = keep(place, search);
+		else
+			stop(batch, search, THINP_NO_BLOCK);
 	}
+	batch->nr = (size_t)(place - batch->searches);
 }
 
-/* The entry to go on from, or THINP_ENODATA. */
-static int find_entry(const struct batch *batch, const struct search *search, struct tp_found *found)
+static inline bool find_entry(const struct search *search, struct tp_found *found)
 {
-	uint64_t key = key_of(search);
-
-	if (search->group != NO_GROUP) {
-		*found = tp_search_group(search->buffer, search->group, key);
-	} else {
-		int r = tp_btree_check_node(&batch->type, &search->at, search->buffer->data);
-
-		if (r)
-			return r;
-		if (!tp_search_node(search->buffer->data, key, found))
-			return THINP_ENODATA;
-	}
-	return found->is_leaf && found->key != key ? THINP_ENODATA : 0;
+	if (search->group == NO_GROUP)
+		return tp_search_node(search->buffer->data, search->key, found);
+	*found = tp_search_group(search->buffer, search->group, search->key);
+	return true;
 }
 
-/* One step of one search. Returns true while it goes on. */
-static bool step(struct batch *batch, struct search *search, int *result)
+/* What the section has looked at before it began holds for all blocks. */
+static inline const struct thinp_buffer *find_buffer(struct batch *batch, thinp_block_t block)
+{
+	return block < batch->reader->nr_blocks ? tp_cache_find(&batch->reader->bm->cache, block, batch->node_type)
+						: NULL;
+}
+
+/* True: the search goes on in the child. */
+static inline bool go_to_child(struct batch *batch, struct search *search, const struct tp_found *found)
+{
+	tp_search_go_down(&search->at, found);
+	if (found->is_leaf)
+		search->key = keys_of(batch, search->number)[search->at.level];
+	search->buffer = find_buffer(batch, search->at.block);
+	if (!search->buffer) {
+		stop(batch, search, search->at.block);
+		return false;
+	}
+	prefetch_outline(search->buffer);
+	return true;
+}
+
+/* True: the search goes on. */
+static inline bool enter(struct batch *batch, struct search *search)
 {
 	struct tp_found found;
+	bool is_there = find_entry(search, &found) && (!found.is_leaf || found.key == search->key);
 
-	*result = find_entry(batch, search, &found);
-	if (*result)
-		return false;
-	if (!found.is_leaf || search->at.level + 1 < batch->type.nr_levels) {
-		tp_search_go_down(&search->at, &found);
-		return true;
-	}
-	if (batch->values_le)
-		memcpy(value_of(batch, search), found.value_le, batch->type.value_size);
+	if (is_there && (!found.is_leaf || search->at.level + 1 < batch->type->nr_levels))
+		return go_to_child(batch, search, &found);
+	batch->results[search->number] = is_there ? 0 : THINP_ENODATA;
+	if (is_there && batch->values_le)
+		tp_search_copy_value(value_of(batch, search->number), found.value_le, batch->type->value_size);
 	return false;
 }
 
-/* One step of every search whose node was found. From the back, as finish() moves the last one into the gap. */
-static size_t step_all(struct batch *batch)
+static void enter_all(struct batch *batch)
 {
-	size_t nr_missed = 0;
+	const struct search *end = batch->searches + batch->nr;
+	struct search *place = batch->searches;
 
-	for (size_t i = batch->nr; i--;) {
-		struct search *search = &batch->searches[i];
-		int result;
-
-		if (!search->buffer)
-			nr_missed++;
-		else if (!step(batch, search, &result))
-			finish(batch, i, result);
-		else
-			search->missed = false;
-	}
-	return nr_missed;
+	for (struct search *search = place; search != end; search++)
+		if (enter(batch, search))
+			place = keep(place, search);
+	batch->nr_steps += (size_t)(end - batch->searches);
+	batch->nr = (size_t)(place - batch->searches);
 }
 
-/* Gets what the block cache did not have: together for the first time, then one by one, so that it ends even when the
- * cache is too small for the group. */
-static void fetch_missing(struct batch *batch)
+static void begin_search(struct batch *batch, uint32_t number)
+{
+	batch->searches[batch->nr++] = (struct search){.at = {.parent = THINP_NO_BLOCK, .block = batch->root},
+						       .key = keys_of(batch, number)[0],
+						       .number = number};
+}
+
+/* All begin at the root, if the section can look at it. */
+static void find_root(struct batch *batch, struct thinp_read_section *section)
+{
+	const struct thinp_buffer *root = tp_read_peek_buffer(section, batch->root, batch->node_type);
+
+	for (size_t i = 0; i < batch->nr; i++) {
+		batch->searches[i].buffer = root;
+		if (!root)
+			stop(batch, &batch->searches[i], batch->root);
+	}
+	batch->nr = root ? batch->nr : 0;
+}
+
+static void go_down(struct batch *batch)
+{
+	struct thinp_read_section section;
+
+	batch->nr_stopped = 0;
+	batch->nr_steps = 0;
+	thinp_read_begin(batch->reader, &section);
+	find_root(batch, &section);
+	while (batch->nr) {
+		aim_all(batch);
+		enter_all(batch);
+	}
+	section.hits += batch->nr_steps;
+	thinp_read_end(&section);
+}
+
+/* What was stopped begins again once its block has been fetched, or is looked up alone. */
+static void fetch_wanted(struct batch *batch)
 {
 	thinp_block_t blocks[GROUP];
-	size_t nr = 0;
 
-	for (size_t i = batch->nr; i--;) {
-		struct search *search = &batch->searches[i];
+	for (size_t i = 0; i < batch->nr_stopped; i++) {
+		uint32_t number = batch->stopped[i];
 
-		if (search->buffer)
-			continue;
-		if (search->missed || !is_address(batch, search)) {
-			finish(batch, i,
-			       thinp_btree_lookup(batch->reader, &batch->type, batch->root, search->keys,
-						  value_of(batch, search)));
+		if (batch->wanted[number] == THINP_NO_BLOCK) {
+			batch->results[number] = thinp_btree_lookup(batch->reader, batch->type, batch->root,
+								    keys_of(batch, number), value_of(batch, number));
 			continue;
 		}
-		search->missed = true;
-		blocks[nr++] = search->at.block;
+		blocks[batch->nr] = batch->wanted[number];
+		begin_search(batch, number);
 	}
-	thinp_reader_prefetch(batch->reader, thinp_block_type_node(), blocks, nr);
+	thinp_reader_prefetch(batch->reader, batch->node_type, blocks, batch->nr);
 }
 
-static void run_group(struct batch *batch)
+static void run_group(struct batch *batch, uint32_t nr)
 {
+	batch->nr = 0;
+	for (uint32_t i = 0; i < nr; i++) {
+		batch->steps[i] = 0;
+		begin_search(batch, i);
+	}
 	while (batch->nr) {
-		struct thinp_read_section section;
-		size_t nr_missed = 0;
-
-		thinp_read_begin(batch->reader, &section);
-		while (batch->nr && !nr_missed) {
-			find_all(batch, &section);
-			aim_all(batch);
-			nr_missed = step_all(batch);
-		}
-		thinp_read_end(&section);
-		if (nr_missed)
-			fetch_missing(batch);
+		go_down(batch);
+		if (batch->nr_stopped)
+			fetch_wanted(batch);
 	}
 }
 
 /* The first failure in the caller's order. Others have come since, so its detail is found out once more. Without one,
  * the detail record is put back: that a key is not there was told by its result. */
-static int report_first_failure(struct batch *batch, const uint64_t *keys, size_t nr,
+static int report_first_failure(const struct batch *batch, const uint64_t *keys, size_t nr, const int32_t *results,
 				const struct thinp_error_info *before)
 {
 	for (size_t i = 0; i < nr; i++) {
-		int failure = batch->results[i];
+		int failure = results[i];
 
 		if (!failure || failure == THINP_ENODATA)
 			continue;
-		if (thinp_btree_lookup(batch->reader, &batch->type, batch->root, keys + i * batch->type.nr_levels,
+		if (thinp_btree_lookup(batch->reader, batch->type, batch->root, keys + i * batch->type->nr_levels,
 				       NULL) != failure)
 			tp_fail(failure, THINP_NO_BLOCK, "key number %zu of %zu could not be looked up", i, nr);
 		return failure;
@@ -219,24 +255,26 @@ static int report_first_failure(struct batch *batch, const uint64_t *keys, size_
 	return 0;
 }
 
-int thinp_btree_lookup_many(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+int thinp_btree_lookup_many(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
 			    const uint64_t *keys, size_t nr_keys, void *values_le, int32_t *results)
 {
-	struct batch batch = {.reader = reader, .root = root, .values_le = values_le, .results = results};
 	struct thinp_error_info before = {.size = sizeof(before)};
-	int r = tp_btree_type_take(&batch.type, type);
+	struct thinp_btree_type type;
+	struct batch batch;
+	int r = tp_btree_type_take(&type, user_type);
 
 	if (r)
 		return r;
 	thinp_error_last(&before);
+	batch.reader = reader;
+	batch.type = &type;
+	batch.node_type = thinp_block_type_node();
+	batch.root = root;
 	for (size_t begin = 0; begin < nr_keys; begin += GROUP) {
-		size_t end = nr_keys - begin < GROUP ? nr_keys : begin + GROUP;
-
-		for (size_t i = begin; i < end; i++)
-			batch.searches[batch.nr++] = (struct search){.at = {.parent = THINP_NO_BLOCK, .block = root},
-								     .keys = keys + i * batch.type.nr_levels,
-								     .number = i};
-		run_group(&batch);
+		batch.keys = keys + begin * type.nr_levels;
+		batch.values_le = values_le ? (uint8_t *)values_le + begin * type.value_size : NULL;
+		batch.results = results + begin;
+		run_group(&batch, nr_keys - begin < GROUP ? (uint32_t)(nr_keys - begin) : GROUP);
 	}
-	return report_first_failure(&batch, keys, nr_keys, &before);
+	return report_first_failure(&batch, keys, nr_keys, results, &before);
 }

@@ -50,14 +50,18 @@ int tp_btree_check_node(const struct thinp_btree_type *type, const struct tp_btr
 	return 0;
 }
 
+int tp_btree_check_child(const struct tp_btree_child *child, uint64_t nr_blocks)
+{
+	if (child->parent == THINP_NO_BLOCK)
+		return 0;
+	return tp_address_check(child->block, nr_blocks, child->parent, "btree node", "a child");
+}
+
 int tp_btree_read_node(struct thinp_read_section *section, const struct thinp_btree_type *type,
 		       const struct tp_btree_child *child, const void **node)
 {
-	int r = 0;
+	int r = tp_btree_check_child(child, thinp_reader_nr_blocks(section->reader));
 
-	if (child->parent != THINP_NO_BLOCK)
-		r = tp_address_check(child->block, thinp_reader_nr_blocks(section->reader), child->parent, "btree node",
-				     "a child");
 	if (r)
 		return r;
 	r = thinp_read_block(section, child->block, thinp_block_type_node(), node);

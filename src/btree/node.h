@@ -128,6 +128,9 @@ struct tp_btree_child {
 	uint32_t depth; /* 0 for the root of its level */
 };
 
+/* May a parent name this address? What the reader does not let through is not asked here. */
+int tp_btree_check_child(const struct tp_btree_child *child, uint64_t nr_blocks);
+
 /* Reads a node within a section and checks what its parent promises of its beginning, its depth and its value size. */
 int tp_btree_read_node(struct thinp_read_section *section, const struct thinp_btree_type *type,
 		       const struct tp_btree_child *child, const void **node);

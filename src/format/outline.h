@@ -35,15 +35,15 @@ bool tp_outline_make(const void *node, struct tp_outline *outline);
 static inline uint32_t tp_outline_group(const struct tp_outline *outline, uint64_t key)
 {
 	const uint64_t *pivots = outline->pivots;
-	uint32_t last = outline->nr_entries - (1u << outline->shift);
-	uint32_t i = 0;
+	size_t last = outline->nr_entries - ((size_t)1 << outline->shift);
+	size_t i = 0;
 
 	i += pivots[8] <= key ? 8 : 0;
 	i += pivots[i + 4] <= key ? 4 : 0;
 	i += pivots[i + 2] <= key ? 2 : 0;
 	i += pivots[i + 1] <= key ? 1 : 0;
 	i <<= outline->shift;
-	return i < last ? i : last;
+	return (uint32_t)(i < last ? i : last);
 }
 
 /* Asks for the lines of a group: what lies between the first and the last byte of its keys and of its values. Inlined by
@@ -66,11 +66,19 @@ static inline __attribute__((always_inline)) void tp_outline_prefetch(const stru
 static inline uint32_t tp_outline_in_group(const struct tp_outline *outline, const void *node, uint32_t group,
 					   uint64_t key)
 {
-	uint32_t index = group;
+	const uint8_t *keys = (const uint8_t *)node + TP_NODE_HEADER_SIZE;
+	size_t index = group;
 
-	for (uint32_t half = 1u << outline->shift >> 1; half; half >>= 1)
-		index += tp_node_key(node, index + half) <= key ? half : 0;
-	return index;
+	if (outline->shift == 4) { /* full nodes with small values: unrolled, it costs half as much */
+		index += tp_load_le64(keys + 8 * (index + 8)) <= key ? 8 : 0;
+		index += tp_load_le64(keys + 8 * (index + 4)) <= key ? 4 : 0;
+		index += tp_load_le64(keys + 8 * (index + 2)) <= key ? 2 : 0;
+		index += tp_load_le64(keys + 8 * (index + 1)) <= key ? 1 : 0;
+		return (uint32_t)index;
+	}
+	for (size_t half = (size_t)1 << outline->shift >> 1; half; half >>= 1)
+		index += tp_load_le64(keys + 8 * (index + half)) <= key ? half : 0;
+	return (uint32_t)index;
 }
 
 /* Is there a key that is not larger than key? */
