@@ -40,8 +40,12 @@ struct thinp_alloc {
 	/** Tell whether so many blocks can be taken, and a commit recorded after that. Changes nothing.
 	 *  @return 0, #THINP_ENOSPC, #THINP_ENOTSUP for unknown flags, or a failure of the device */
 	int (*reserve)(void *ctx, uint64_t nr_blocks, uint32_t flags);
+	/** The most blocks that recording takes more when the counts of so many blocks, anywhere, are raised. Added to what is
+	 *  reserved before a node is copied that others share, for its children get an owner more. NULL: none.
+	 *  @return the number */
+	uint64_t (*cost)(void *ctx, uint64_t nr_blocks);
 };
-static_assert(sizeof(void *) != 8 || sizeof(struct thinp_alloc) == 56, "published layout, version 1");
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_alloc) == 64, "published layout, version 1");
 
 struct thinp_memory_map; /* opaque: defined in src/alloc */
 

@@ -10,12 +10,16 @@
  *
  * A node that is made by such a split has room, so it is not split again; entries that move to a sibling do not move a
  * second time. A shadow below a node that others share with us counts as a copy: copying that one adds a reference to it.
+ *
+ * When a node is copied that others share, all its children get an owner, and their counts may become large ones: that is
+ * recorded with the commit.
  */
 #include "btree/look.h"
 
 #include "transaction/manager.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 struct looking {
 	struct thinp_tm *tm;
@@ -26,6 +30,7 @@ struct looking {
 	uint64_t last; /* no key of the node is larger */
 	const void *node;
 	struct tp_look *look;
+	thinp_block_t path[THINP_BTREE_MAX_LEVELS * THINP_BTREE_MAX_DEPTH];
 };
 
 /* The last key, too, must be one that the parent leaves to the node; and what must be split must be large enough. */
@@ -51,8 +56,7 @@ static int read_node(struct looking *l)
 
 	if (r)
 		return r;
-	if (l->look->path)
-		l->look->path[l->look->nr_nodes] = l->at.block;
+	l->path[l->look->nr_nodes] = l->at.block;
 	if (l->look->nr_in_place == l->look->nr_nodes && tp_tm_is_shadow(l->tm, l->at.block))
 		l->look->nr_in_place++;
 	l->look->nr_nodes++;
@@ -133,6 +137,29 @@ static int look_in_all_levels(struct looking *l)
 	}
 }
 
+/* Nodes of this transaction are shared by nobody. A last leaf has no children. */
+static int look_for_owners(const struct looking *l)
+{
+	struct tp_look *look = l->look;
+	uint32_t nr_with_children = look->nr_nodes - !look->nr_missing;
+
+	look->first_shared = look->nr_nodes;
+	for (uint32_t i = look->nr_in_place; i < look->nr_nodes; i++) {
+		uint32_t count;
+		int r = thinp_tm_count(l->tm, l->path[i], &count);
+
+		if (r)
+			return r;
+		if (count > 1) {
+			look->first_shared = i;
+			break;
+		}
+	}
+	if (look->first_shared < nr_with_children)
+		look->nr_raised = (nr_with_children - look->first_shared) * (uint64_t)TP_LOOK_MOST_CHILDREN;
+	return 0;
+}
+
 int tp_look(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root, const uint64_t *keys,
 	    struct tp_look *look)
 {
@@ -144,6 +171,12 @@ int tp_look(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_bloc
 	thinp_read_begin(thinp_tm_reader(tm), &l.section);
 	r = look_in_all_levels(&l);
 	thinp_read_end(&l.section);
+	if (r)
+		return r;
+	if (look->path)
+		memcpy(look->path, l.path, look->nr_nodes * sizeof(*l.path));
 	look->nr_blocks = look->nr_nodes - look->nr_in_place + 2 * (uint64_t)look->nr_full + look->nr_missing;
+	r = look_for_owners(&l);
+	look->nr_blocks += tp_tm_cost_of_raising(tm, look->nr_raised);
 	return r;
 }

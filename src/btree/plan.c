@@ -10,12 +10,15 @@
  *   - an internal node that gets n children ends as nodes that are all filled to a third: 2 new ones, and 3n / capacity;
  *     and not more than n;
  *   - a root that splits gives its content to a new node: 1; and it gets children like any other internal node;
- *   - in upper levels keys go in one by one: as for a single one (look.c).
+ *   - in upper levels keys go in one by one: as for a single one (look.c);
+ *   - children of nodes that others share get an owner: what recording that takes (look.c).
  */
 #include "btree/plan.h"
 
 #include "btree/look.h"
 #include "btree/splice.h"
+
+#include "transaction/manager.h"
 
 #include <string.h>
 
@@ -30,6 +33,7 @@ struct plan {
 	uint64_t nr_new;                        /* leaves of that tree */
 	uint64_t nr_blocks;
 	uint64_t nr_values;
+	uint64_t nr_raised;      /* children of shared nodes */
 	uint32_t least_capacity; /* of internal nodes */
 };
 
@@ -91,6 +95,9 @@ static void count_nodes(struct plan *plan, const thinp_block_t *path, const stru
 	while (first < look->nr_nodes && first < plan->nr_path && path[first] == plan->path[first])
 		first++;
 	plan->nr_blocks += look->nr_nodes - (first < look->nr_in_place ? look->nr_in_place : first);
+	for (uint32_t i = first; i + !look->nr_missing < look->nr_nodes; i++)
+		if (i >= look->first_shared)
+			plan->nr_raised += TP_LOOK_MOST_CHILDREN;
 	for (uint32_t i = first; i < look->nr_nodes && !look->nr_missing; i++)
 		if (look->nr_nodes - i <= look->leaf_at.depth + 1)
 			plan->touched[look->nr_nodes - 1 - i]++;
@@ -195,7 +202,7 @@ int tp_plan(struct thinp_tm *tm, const struct tp_batch *batch, thinp_block_t roo
 		}
 		end_tree(&plan);
 	}
-	*nr_blocks = plan.nr_blocks;
+	*nr_blocks = plan.nr_blocks + tp_tm_cost_of_raising(tm, plan.nr_raised);
 	*nr_values = plan.nr_values;
 	return 0;
 }

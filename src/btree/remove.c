@@ -13,6 +13,8 @@
 
 #include "transaction/manager.h"
 
+#define MOST_CHILDREN 256u /* of a node, whoever made it */
+
 /* What the first way down finds. */
 struct survey {
 	struct thinp_tm *tm;
@@ -20,6 +22,7 @@ struct survey {
 	const uint64_t *keys;
 	uint64_t nr_blocks; /* the most the change may take */
 	uint64_t nr_values; /* the most values whose counts it may change */
+	uint64_t nr_raised; /* the most children that get an owner more, when nodes that others share are copied */
 	bool is_shared;     /* others own the node that is looked at, or one above it */
 	bool is_in_place;   /* nothing has to be copied, evened out or collapsed so far */
 	struct tp_btree_child leaf_at;
@@ -76,10 +79,13 @@ static bool can_stay(const struct seen *seen)
 
 static int survey_node(struct survey *survey, const struct seen *seen)
 {
+	uint32_t nr_nodes = seen->is_last_level && seen->depth ? TP_MAX_NEIGHBOURS : 1;
 	int r = 0;
 
 	survey->is_in_place = survey->is_in_place && can_stay(seen) && tp_tm_is_shadow(survey->tm, seen->block);
-	survey->nr_blocks += seen->is_last_level && seen->depth ? TP_MAX_NEIGHBOURS : 1;
+	survey->nr_blocks += nr_nodes;
+	if (!seen->is_last_level || !seen->is_leaf)
+		survey->nr_raised += nr_nodes * MOST_CHILDREN;
 	if (!survey->type->cost)
 		return 0;
 	if (!survey->is_shared)
@@ -157,8 +163,10 @@ static int survey_way(struct survey *survey, thinp_block_t root)
  * of values take. */
 static int reserve(const struct survey *survey)
 {
-	uint64_t nr_blocks = survey->is_in_place ? 0 : survey->nr_blocks;
+	uint64_t nr_blocks = 0;
 
+	if (!survey->is_in_place)
+		nr_blocks = survey->nr_blocks + tp_tm_cost_of_raising(survey->tm, survey->nr_raised);
 	if (survey->type->cost)
 		nr_blocks += survey->type->cost(survey->type->ctx, survey->nr_values);
 	return thinp_tm_reserve(survey->tm, nr_blocks, THINP_RESERVE_RELEASE);

@@ -28,6 +28,8 @@
 #define ROUNDS_EACH 4u
 #define LEAF_ROUNDS 4u
 
+#define MOST_CHILDREN 256u /* of a node, whoever made it */
+
 struct range {
 	struct thinp_tm *tm;
 	const struct thinp_btree_type *type;
@@ -42,6 +44,7 @@ struct range {
 
 	uint64_t nr_blocks; /* the most the change may take */
 	uint64_t nr_values; /* the most values whose counts it may change */
+	uint64_t nr_raised; /* the most children that get an owner more */
 	uint32_t rounds;    /* how often nodes may still be evened out */
 	uint32_t leaf_rounds;
 
@@ -79,6 +82,7 @@ static int find_tree(struct range *range, thinp_block_t root, thinp_block_t *tre
 		return r == THINP_ENODATA ? tp_fail(r, THINP_NO_BLOCK, "no tree of such upper keys") : r;
 	*tree = tp_node_value64(path->leaf, index);
 	range->nr_blocks += path->nr_frames + 1;
+	range->nr_raised = (path->nr_frames + 1) * MOST_CHILDREN;
 	return 0;
 }
 
@@ -159,7 +163,7 @@ static int limit(struct range *range)
 
 /* What may be taken: copies of the nodes on both ways, the root once; and of two neighbours each time that a node is
  * evened out, because that one has been copied before. Of values, those of the leaves in the range lose an owner, and those
- * in leaves that are copied may get one. */
+ * in leaves that are copied may get one. So may children of nodes that are copied. */
 static void add_up(struct range *range)
 {
 	uint32_t depth = (uint32_t)range->path.nr_frames;
@@ -167,6 +171,10 @@ static void add_up(struct range *range)
 	range->rounds = ROUNDS_EACH * depth;
 	range->leaf_rounds = LEAF_ROUNDS;
 	range->nr_blocks += 1 + 2 * depth + 2 * range->rounds;
+	if (depth) /* the root, and what is between it and the leaves */
+		range->nr_raised += MOST_CHILDREN;
+	if (depth > 1)
+		range->nr_raised += (2 * (depth - 1) + 2 * range->rounds) * (uint64_t)MOST_CHILDREN;
 	if (range->type->inc)
 		range->nr_values += (2 + 2 * LEAF_ROUNDS) * (uint64_t)tp_node_capacity(range->path.leaf);
 }
@@ -204,7 +212,7 @@ static int survey(struct range *range, thinp_block_t root, bool *found)
 
 static int reserve(const struct range *range)
 {
-	uint64_t nr_blocks = range->nr_blocks;
+	uint64_t nr_blocks = range->nr_blocks + tp_tm_cost_of_raising(range->tm, range->nr_raised);
 
 	if (range->type->cost)
 		nr_blocks += range->type->cost(range->type->ctx,
@@ -476,7 +484,7 @@ static int remove_keys(struct thinp_tm *tm, const struct thinp_btree_type *user_
 	range.tm = tm;
 	range.type = &type;
 	range.max_leaves = max_leaves;
-	range.nr_blocks = range.nr_values = range.nr_removed = 0;
+	range.nr_blocks = range.nr_values = range.nr_raised = range.nr_removed = 0;
 	if (!r)
 		r = thinp_tm_status(tm);
 	if (!r)

@@ -30,8 +30,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define RELEASE_PATHS 32u  /* blocks for the paths of three trees, with two neighbours at each level */
-#define RELEASE_LEAF  252u /* values that go with one leaf of mappings: each may be in a bitmap of its own */
+/* A change that frees space takes one leaf out of a tree of mappings. In leaves of 252 values: */
+#define RELEASE_LEAF   252u        /* values that go: each may be in a bitmap of its own */
+#define RELEASE_COPIES (10 * 252u) /* values in leaves that are copied, and may get an owner more */
 
 static uint64_t min64(uint64_t a, uint64_t b)
 {
@@ -152,15 +153,85 @@ uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
 	return tp_sm_more_cost(sm, nr_blocks, nr_blocks, 0);
 }
 
-/* Nothing is made by such a change but copies, so it takes no more than the last commit uses. */
+/* --- changes that free space ----------------------------------------------------------------------------------------- */
+
+/* How deep a tree can be that has at least a third of what its nodes can hold. */
+static uint32_t most_depth(const struct thinp_sm *metadata)
+{
+	uint64_t nr_leaves = 2;
+	uint32_t depth = 1;
+
+	while (nr_leaves < metadata->now.nr_blocks) {
+		nr_leaves *= 84;
+		depth++;
+	}
+	return depth;
+}
+
+/* On two ways down a tree of mappings each node is copied, and evened out up to four times with two neighbours; there are
+ * ways down the trees of devices and of their details, too. */
+static uint64_t release_nodes(const struct thinp_sm *metadata)
+{
+	return 10 * (uint64_t)most_depth(metadata) + 1 + 2 * 3;
+}
+
+/* All these but leaves have children, which may get an owner more. */
+static uint64_t release_raised(const struct thinp_sm *metadata)
+{
+	uint32_t depth = most_depth(metadata);
+	uint64_t nr_nodes = 4 + (depth > 2 ? 10 * (uint64_t)depth - 2 : 0);
+
+	return min64(nr_nodes * 256, metadata->now.nr_blocks);
+}
+
+/* As tp_sm_more_cost(), but it does not depend on how many blocks are in use. */
+static uint64_t release_cost_of(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
+{
+	uint64_t nr_pages = tp_sm_nr_pages(sm);
+	struct tp_sm_work more = sm->work;
+
+	more.nr_dirty = min64(more.nr_dirty + min64(nr_bitmaps, nr_pages), nr_pages);
+	more.nr_changed += nr_raised + nr_lowered;
+	more.nr_inserts += nr_raised;
+	more.nr_leaves += min64(sm->now.overflow.nr_nodes, 3 * (nr_raised + nr_lowered));
+	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
+}
+
+static uint64_t release_cost_of_data(const struct thinp_sm *sm)
+{
+	return release_cost_of(sm, RELEASE_LEAF + RELEASE_COPIES, min64(RELEASE_COPIES, sm->now.nr_blocks),
+			       min64(RELEASE_LEAF, sm->now.nr_blocks));
+}
+
+/* New nodes of the overflow tree for so many large counts more. */
+static uint64_t overflow_growth(const struct thinp_sm *sm, uint64_t nr_raised)
+{
+	const struct changes changes = {.nr_changed = nr_raised, .nr_inserts = nr_raised, .value_size = 4};
+
+	return new_nodes(&sm->now.overflow, &changes, min64(sm->now.overflow.nr_nodes, nr_raised * 3));
+}
+
+/* Nothing is made by such a change but copies of what the last commit uses, each once, and nodes for counts that grow. */
+uint64_t tp_sm_release_most(const struct thinp_sm *metadata)
+{
+	uint64_t sum = metadata->committed.nr_blocks - metadata->committed.nr_zero;
+
+	sum += overflow_growth(metadata, release_raised(metadata));
+	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
+		sum += overflow_growth(sm, min64(RELEASE_COPIES, sm->now.nr_blocks));
+	return sum;
+}
+
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 {
-	uint64_t sum = RELEASE_PATHS;
+	uint64_t sum = release_nodes(metadata) + release_cost_of(metadata, 0, release_raised(metadata), 0);
 
 	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
-		sum += tp_sm_more_cost(sm, RELEASE_LEAF, 0, RELEASE_LEAF);
-	return min64(sum, metadata->committed.nr_blocks - metadata->committed.nr_zero);
+		sum += release_cost_of_data(sm);
+	return min64(sum, tp_sm_release_most(metadata));
 }
+
+/* --- is there room? -------------------------------------------------------------------------------------------------- */
 
 int tp_sm_check_cost(struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks)
 {

@@ -66,9 +66,12 @@ static int alloc_count(void *ctx, thinp_block_t block, uint32_t *count)
 static int alloc_reserve(void *ctx, uint64_t nr_blocks, uint32_t flags)
 {
 	struct thinp_sm *sm = ctx;
-	uint64_t release = flags & THINP_RESERVE_RELEASE ? 0 : tp_sm_release_cost(sm->metadata);
+	bool is_release = flags & THINP_RESERVE_RELEASE;
+	uint64_t release = is_release ? 0 : tp_sm_release_cost(sm->metadata);
 	uint64_t wanted = nr_blocks <= UINT64_MAX - release ? nr_blocks + release : UINT64_MAX;
 
+	if (is_release && sm->kind == TP_SM_METADATA && wanted > tp_sm_release_most(sm))
+		wanted = tp_sm_release_most(sm);
 	if (sm->kind == TP_SM_METADATA)
 		return tp_sm_check_cost(sm, &sm->work, wanted);
 	if (nr_blocks > sm->now.nr_available)
@@ -76,6 +79,11 @@ static int alloc_reserve(void *ctx, uint64_t nr_blocks, uint32_t flags)
 			       "%" PRIu64 " data blocks are wanted, %" PRIu64 " can be taken", nr_blocks,
 			       sm->now.nr_available);
 	return tp_sm_check_cost(sm, &sm->work, release);
+}
+
+static uint64_t alloc_cost(void *ctx, uint64_t nr_blocks)
+{
+	return tp_sm_cost(ctx, nr_blocks);
 }
 
 void thinp_sm_get_alloc(struct thinp_sm *sm, struct thinp_alloc *alloc)
@@ -86,7 +94,8 @@ void thinp_sm_get_alloc(struct thinp_sm *sm, struct thinp_alloc *alloc)
 					  .inc = alloc_inc,
 					  .dec = alloc_dec,
 					  .count = alloc_count,
-					  .reserve = alloc_reserve};
+					  .reserve = alloc_reserve,
+					  .cost = alloc_cost};
 
 	tp_result_give(alloc, &table, sizeof(table));
 }

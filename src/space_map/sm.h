@@ -182,8 +182,11 @@ uint64_t tp_sm_cost_of(const struct thinp_sm *sm, const struct tp_sm_work *work)
 /* Blocks of a metadata map that are kept back for recording all maps. */
 uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata);
 
-/* And those for changes that free space. */
+/* And those for changes that free space: for one that takes away as little as it can. */
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata);
+
+/* No change that frees space takes more, however much it takes away. */
+uint64_t tp_sm_release_most(const struct thinp_sm *metadata);
 
 /* THINP_ENOSPC unless a commit can be recorded after the work of the map is this and so many metadata blocks are gone. */
 int tp_sm_check_cost(struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks) TP_MUST_USE;

@@ -4,7 +4,6 @@
  */
 #include "base/bytes.h"
 #include "base/error.h"
-#include "btree/finger.h"
 #include "thin/change.h"
 #include "transaction/manager.h"
 
@@ -27,19 +26,6 @@ static int check_data_blocks(const struct thinp_pool *pool, uint64_t first, uint
 	return 0;
 }
 
-/* Is there room for copies of nodes that are shared? Not asked when nothing is copied, as most often. */
-static int reserve_way(const struct thinp_pool *pool, const uint64_t *keys)
-{
-	struct thinp_tm *tm = tp_thin_tm(pool);
-	uint64_t nr_blocks = 0;
-	int r;
-
-	if (tp_finger_find(tm, &pool->mappings, pool->live.mapping_root, keys, thinp_block_type_node()))
-		return 0;
-	r = tp_thin_add_insert_cost(pool, &pool->mappings, pool->live.mapping_root, keys, &nr_blocks);
-	return r ? r : thinp_tm_reserve(tm, nr_blocks, 0);
-}
-
 static int insert(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block, uint64_t data_block)
 {
 	const struct tp_mapping mapping = {.data_block = data_block, .time = pool->live.time};
@@ -53,8 +39,6 @@ static int insert(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_blo
 		r = tp_mapping_pack(&mapping, value);
 	if (!r)
 		r = tp_thin_get_record(pool, dev_id, &record);
-	if (!r)
-		r = reserve_way(pool, keys);
 	if (!r)
 		r = thinp_btree_insert(tp_thin_tm(pool), &pool->mappings, pool->live.mapping_root, keys, value,
 				       &pool->live.mapping_root, &is_new);
@@ -95,15 +79,12 @@ static int insert_batch(struct thinp_pool *pool, const struct run *run, uint64_t
 
 static int insert_some(struct thinp_pool *pool, const struct run *run)
 {
-	const uint64_t keys[] = {run->dev_id, run->virtual_begin};
 	struct tp_device_record *record;
 	uint64_t nr_inserted;
 	int r = check_data_blocks(pool, run->data_begin, run->nr);
 
 	if (!r)
 		r = tp_thin_get_record(pool, run->dev_id, &record);
-	if (!r)
-		r = reserve_way(pool, keys);
 	if (!r)
 		r = insert_batch(pool, run, &nr_inserted);
 	if (r)

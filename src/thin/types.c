@@ -7,11 +7,12 @@
 #include "base/bytes.h"
 #include "btree/look.h"
 #include "thin/change.h"
+#include "transaction/manager.h"
 
 #include <string.h>
 
-#define MOST_CHILDREN 252u                /* of an internal node */
-#define MOST_COPIED   (10 * (size_t)252u) /* values in the leaves that removing a range copies */
+#define MOST_ENTRIES 252u                /* of a leaf of mappings, or of roots */
+#define MOST_COPIED  (10 * (size_t)252u) /* values in the leaves that removing a range copies */
 
 const struct thinp_btree_type tp_thin_tree_type = {
 	.size = sizeof(struct thinp_btree_type), .nr_levels = 2, .value_size = TP_MAPPING_SIZE};
@@ -92,6 +93,13 @@ static uint64_t cost_of_removals(void *ctx, size_t nr_values)
 	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, nr_copied, nr_values - nr_copied);
 }
 
+static uint64_t cost_of_roots(void *ctx, size_t nr_values)
+{
+	struct thinp_pool *pool = ctx;
+
+	return tp_sm_more_cost(pool->store->metadata, 0, nr_values, 0);
+}
+
 static uint64_t cost_of_drops(void *ctx, size_t nr_values)
 {
 	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, 0, nr_values);
@@ -114,60 +122,40 @@ void tp_thin_make_types(struct thinp_pool *pool)
 	pool->top = tp_thin_roots_type;
 	pool->top.ctx = pool;
 	pool->top.inc = inc_roots;
+	pool->top.cost = cost_of_roots;
 	pool->details = tp_thin_details_type;
 }
 
 /* --- what a change may take ------------------------------------------------------------------------------------------ */
 
-/* When a node that others share is copied, all its children get an owner, and their counts may become large ones. */
-static int add_cost_of_children(const struct thinp_pool *pool, const struct tp_look *look, uint64_t *nr_blocks)
+static uint64_t cost_of_leaves(const struct thinp_btree_type *type, uint64_t nr_leaves)
 {
-	bool is_shared = false;
-	uint64_t nr_nodes = 0;
-
-	for (uint32_t i = 0; i < look->nr_nodes; i++) {
-		uint32_t count;
-		int r = thinp_tm_count(tp_thin_tm(pool), look->path[i], &count);
-
-		if (r)
-			return r;
-		is_shared |= count > 1;
-		nr_nodes += is_shared;
-	}
-	if (nr_nodes)
-		*nr_blocks += tp_sm_more_cost(pool->store->metadata, 0, nr_nodes * MOST_CHILDREN, 0);
-	return 0;
-}
-
-static int look(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
-		const uint64_t *keys, struct tp_look *result, uint64_t *nr_blocks)
-{
-	thinp_block_t path[THINP_BTREE_MAX_LEVELS * THINP_BTREE_MAX_DEPTH];
-	int r;
-
-	result->path = path;
-	r = tp_look(tp_thin_tm(pool), type, root, keys, result);
-	return r ? r : add_cost_of_children(pool, result, nr_blocks);
+	return type->cost ? type->cost(type->ctx, (size_t)nr_leaves * MOST_ENTRIES) : 0;
 }
 
 int tp_thin_add_insert_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
 			    const uint64_t *keys, uint64_t *nr_blocks)
 {
-	struct tp_look way;
-	int r = look(pool, type, root, keys, &way, nr_blocks);
+	struct tp_look way = {.path = NULL};
+	int r = tp_look(tp_thin_tm(pool), type, root, keys, &way);
 
 	if (!r)
-		*nr_blocks += way.nr_blocks;
+		*nr_blocks += way.nr_blocks + cost_of_leaves(type, 1);
 	return r;
 }
 
+/* Each node with two neighbours, but for the root. */
 int tp_thin_add_remove_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
 			    uint64_t key, uint64_t *nr_blocks)
 {
-	struct tp_look way;
-	int r = look(pool, type, root, &key, &way, nr_blocks);
+	struct tp_look way = {.path = NULL};
+	int r = tp_look(tp_thin_tm(pool), type, root, &key, &way);
+	uint64_t nr_nodes = 3 * (uint64_t)way.nr_nodes - 2;
 
-	if (!r)
-		*nr_blocks += 3 * (uint64_t)way.nr_nodes - 2; /* with two neighbours each, but for the root */
-	return r;
+	if (r)
+		return r;
+	*nr_blocks += nr_nodes + cost_of_leaves(type, 3);
+	if (way.nr_nodes > 1)
+		*nr_blocks += tp_tm_cost_of_raising(tp_thin_tm(pool), nr_nodes * TP_LOOK_MOST_CHILDREN);
+	return 0;
 }

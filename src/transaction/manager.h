@@ -76,6 +76,12 @@ static inline void tp_tm_set_releasing(struct thinp_tm *tm, bool is_releasing)
 	tm->reserve_flags = is_releasing ? THINP_RESERVE_RELEASE : 0;
 }
 
+/* What recording may take more when the counts of so many blocks rise: to be reserved. */
+static inline uint64_t tp_tm_cost_of_raising(const struct thinp_tm *tm, uint64_t nr_blocks)
+{
+	return nr_blocks && tm->alloc.cost ? tm->alloc.cost(tm->alloc.ctx, nr_blocks) : 0;
+}
+
 /* May anything be changed? What stands in the way for ever marks the transaction. */
 int tp_tm_begin_change(struct thinp_tm *tm);
 

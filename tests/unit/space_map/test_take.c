@@ -136,7 +136,7 @@ static void SM_04_SM_11_SM_15_boundary_size(void **state)
 
 			assert_int_equal(take_all(f, &f->data), nr);
 			assert_int_equal(sm_info(&f->data).nr_zero, 0);
-			assert_true(take_all(f, &f->meta) > nr - 100);
+			assert_true(take_all(f, &f->meta) > nr - 250);
 			assert_int_equal(sm_commit(f), 0);
 			sm_reopen(f);
 			assert_int_equal(sm_dec(&f->data, nr - 1, 1), 0);
