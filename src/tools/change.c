@@ -197,22 +197,48 @@ static int remove_some(struct thinp_pool *pool, void *ctx)
 				       &step->nr_removed, &step->is_complete);
 }
 
-int change_remove(struct change *change, struct removal *removal)
+/* With less at a time while there is no room. */
+static int remove_in_steps(struct change *change, struct removal *removal, struct step *step, struct progress *progress,
+			   uint64_t nr_mapped)
 {
-	struct step step = {.removal = removal, .max_leaves = removal->max_leaves};
 	int r = 0;
 
-	while (!r && !step.is_complete) {
-		if (progress_is_interrupted())
+	while (!r && !step->is_complete) {
+		if (progress_tell(progress, removal->nr_removed, nr_mapped))
 			return THINP_ECANCELED;
-		r = change_try(change, remove_some, &step);
+		r = change_try(change, remove_some, step);
 		if (!r) {
-			removal->nr_removed += step.nr_removed;
+			removal->nr_removed += step->nr_removed;
 			removal->nr_commits++;
-		} else if (r == THINP_ENOSPC && step.max_leaves != 1) {
-			step.max_leaves = step.max_leaves ? step.max_leaves / 2 : FIRST_STEP;
+		} else if (r == THINP_ENOSPC && step->max_leaves > 1) {
+			step->max_leaves /= 2;
 			r = 0;
 		}
 	}
+	return r;
+}
+
+/* A signal ends what is done in one transaction as it ends any program, and the pool is as it was; between steps it is seen. */
+int change_remove(struct change *change, struct removal *removal)
+{
+	struct step step = {.removal = removal, .max_leaves = removal->max_leaves};
+	struct thinp_device_info info = {.size = sizeof(info)};
+	struct progress progress;
+	int r = thinp_pool_get_device(change->pool, removal->dev_id, &info);
+
+	if (!r && !step.max_leaves) {
+		r = change_try(change, remove_some, &step);
+		removal->nr_removed = r ? 0 : step.nr_removed;
+		removal->nr_commits = r ? 0 : 1;
+		if (r != THINP_ENOSPC)
+			return r;
+		step.max_leaves = FIRST_STEP;
+		r = 0;
+	}
+	if (r)
+		return r;
+	progress_begin(&progress, change->command->name);
+	r = remove_in_steps(change, removal, &step, &progress, info.mapped_blocks);
+	progress_end(&progress);
 	return r;
 }

@@ -32,7 +32,7 @@ static uint64_t default_metadata(uint64_t nr_data_blocks)
 /* The part of a name that is a path in the file system; see thinp_io_open(). */
 static const char *path_in(const char *name)
 {
-	static const char *const words[] = {"file:", "uring:"};
+	static const char *const words[] = {"file:", "device:", "uring:"};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (!strncmp(name, words[i], strlen(words[i])))
@@ -67,11 +67,13 @@ static int check_empty(struct thinp_io *io)
 	return thinp_error_report(THINP_EEXIST, 0, "there is a pool already");
 }
 
-static int make(struct thinp_io *io, const struct thinp_pool_opts *opts, struct thinp_pool_info *info)
+/* *is_empty: nothing was there before. */
+static int make(struct thinp_io *io, const struct thinp_pool_opts *opts, struct thinp_pool_info *info, bool *is_empty)
 {
 	struct thinp_pool *pool;
 	int r = check_empty(io);
 
+	*is_empty = !r;
 	if (!r)
 		r = thinp_pool_open(io, opts, &pool);
 	if (r)
@@ -83,7 +85,7 @@ static int make(struct thinp_io *io, const struct thinp_pool_opts *opts, struct 
 
 static int create(const struct command *command, const char *name, const struct thinp_pool_opts *opts)
 {
-	bool is_there;
+	bool is_there, is_empty;
 	struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .nr_blocks = size_for(path_in(name), opts, &is_there)};
 	struct thinp_pool_info info = {.size = sizeof(info)};
 	struct thinp_io *io;
@@ -93,11 +95,11 @@ static int create(const struct command *command, const char *name, const struct 
 	r = thinp_io_open(name, &io_opts, &io);
 	if (r)
 		return report(command, name, r);
-	r = make(io, opts, &info);
+	r = make(io, opts, &info, &is_empty);
 	if (r)
 		report(command, name, r);
 	thinp_io_close(io);
-	if (r && !is_there)
+	if (r && !is_there && is_empty)
 		(void)unlink(path_in(name));
 	if (r)
 		return EXIT_PROBLEM;

@@ -14,12 +14,8 @@ struct args {
 
 static int unmap(struct change *change, struct removal *removal)
 {
-	struct progress progress;
-	int r;
+	int r = change_remove(change, removal);
 
-	progress_begin(&progress, "thinp unmap");
-	r = change_remove(change, removal);
-	progress_end(&progress);
 	if (r) {
 		change_report(change, r);
 		if (removal->nr_removed)

@@ -62,12 +62,8 @@ static int delete_in_steps(struct change *change, struct removal *removal)
 
 static int delete_one(struct change *change, struct removal *removal)
 {
-	struct progress progress;
-	int r;
+	int r = delete_in_steps(change, removal);
 
-	progress_begin(&progress, "thinp volume delete");
-	r = delete_in_steps(change, removal);
-	progress_end(&progress);
 	if (!r) {
 		change_tell("deleted device %" PRIu64 "\n", removal->dev_id);
 		return finish_output(change->command);
