@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Makes a thin pool, with a device and a snapshot of it, and changes it: make_pool METADATA. One that is there is changed. */
+/* Makes a thin pool, if there is none, and a device and a snapshot in it: make_pool METADATA */
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -59,9 +59,9 @@ uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_
  * fails, the transaction can only be aborted. From now on to the commit nothing may be changed but other maps be recorded. */
 int tp_sm_record(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
 
-/* Lowers the counts of some neighbours, all of them `from`, to `to`: what a check found to be too high is put right. Takes as
- * long for many references as for one. No operation is issued but the last. THINP_ENOSPC, THINP_EREFCOUNT (another count):
- * nothing was changed. */
+/* Lowers the counts of some neighbours, all of them `from`, to `to`: what a check found to be too high is put right. Takes
+ * as long for many references as for one. No operation is issued but the last. THINP_ENOSPC, THINP_EREFCOUNT (another
+ * count): nothing was changed. */
 int tp_sm_lower(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks, uint32_t from, uint32_t to) TP_MUST_USE;
 
 /* Sees to it that a bitmap is written with the next commit, and what the index says of it, though no count has changed.

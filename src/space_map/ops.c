@@ -439,19 +439,12 @@ int tp_sm_issue(struct thinp_sm *sm, uint32_t kind, uint64_t first, uint64_t nr_
 
 /* --- putting counts right that are too high --- */
 
-/* To `to` + 1; the operation that follows does the last step, and all that goes with a count that becomes 0. */
-static int lower_part(struct thinp_sm *sm, const struct part *part, uint32_t to)
+/* To `to` + 1; the operation that follows does the last step, and all that goes with it: an entry of the overflow tree is
+ * noted as changed, and a count that becomes 0 is free. */
+static void lower_part(struct thinp_sm *sm, const struct part *part, uint32_t to)
 {
-	for (uint32_t i = part->begin; i < part->end; i++) {
-		uint32_t before = tp_sm_page_count(sm, part->page, i);
-
-		if (is_for_overflow(part->page, i, THINP_OP_DEC, before))
-			note_changed(part->page, i);
+	for (uint32_t i = part->begin; i < part->end; i++)
 		set_count(sm, part->page, i, to + 1);
-	}
-	part->page->is_dirty = true;
-	part->page->is_recorded = false;
-	return 0;
 }
 
 static int lower_all(struct thinp_sm *sm, const struct thinp_op *op, uint32_t to)
@@ -462,10 +455,9 @@ static int lower_all(struct thinp_sm *sm, const struct thinp_op *op, uint32_t to
 	for (uint64_t block = op->first; block < end; block += part.end - part.begin) {
 		int r = get_part(sm, op, block, &part);
 
-		if (!r)
-			r = lower_part(sm, &part, to);
 		if (r)
 			return r;
+		lower_part(sm, &part, to);
 	}
 	return 0;
 }
@@ -500,10 +492,7 @@ int tp_sm_lower(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks, uint32_
 		r = check_all_are(sm, first, nr_blocks, from);
 	if (!r)
 		r = check_op(sm, &op, &check);
-	if (r || from - to == 1)
-		return r ? r : thinp_sm_dec(sm, first, nr_blocks);
-	sm->work = check.work;
-	sm->metadata->cost_is_known = false;
-	r = lower_all(sm, &op, to);
+	if (!r) /* behind the check: the last step needs no more room, for it changes the same entries */
+		r = lower_all(sm, &op, to);
 	return r ? r : thinp_sm_dec(sm, first, nr_blocks);
 }

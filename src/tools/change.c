@@ -218,7 +218,7 @@ static int remove_in_steps(struct change *change, struct removal *removal, struc
 	return r;
 }
 
-/* A signal ends what is done in one transaction as it ends any program, and the pool is as it was; between steps it is seen. */
+/* A signal ends what is done in one transaction as it ends any program: the pool is as it was. Between steps it is seen. */
 int change_remove(struct change *change, struct removal *removal)
 {
 	struct step step = {.removal = removal, .max_leaves = removal->max_leaves};

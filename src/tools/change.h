@@ -2,8 +2,9 @@
 /*
  * tools/change.h - what the subcommands that change a pool share.
  *
- * Each opens a transaction, makes its changes, commits, and says what it did; when something fails it aborts, and the pool is as
- * it was. What is too large for the room that a pool has left is done in several transactions, and can be taken up again.
+ * Each opens a transaction, makes its changes, commits, and says what it did; when something fails it aborts, and the pool
+ * is as it was. What is too large for the room that a pool has left is done in several transactions, and can be taken up
+ * again.
  */
 #ifndef TOOLS_CHANGE_H
 #define TOOLS_CHANGE_H

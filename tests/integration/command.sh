@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# What the tests of the command thinp share; to be sourced, with $thinp set. Makes the folder $work, and removes it at the end.
+# What the tests of the command thinp share; to be sourced, with $thinp set. Makes the folder $work, removed at the end.
 work=$(mktemp -d)
 loop=
 trap 'rm -rf "$work"; [ -z "$loop" ] || losetup -d "$loop"' EXIT
