@@ -74,13 +74,17 @@ static void check_both(struct tp_checker *checker, uint32_t view)
 	const struct tp_root_entry *roots = checker->roots.entries;
 	struct tp_finder *finder = &checker->workers[0].finder;
 
+	bool has_all_roots = true;
+
 	for (size_t i = 0; is_whole(checker, THINP_CHECK_DEVICES) && i < checker->details.nr; i++) {
 		struct tp_finding finding = at_device(THINP_CHECK_D1, THINP_CHECK_FATAL, THINP_CHECK_DETAILS,
 						      details[i].at.block, details[i].at.key);
 
-		if (details[i].at.flags & view && !find_root(checker, details[i].at.key, view))
+		if (details[i].at.flags & view && !find_root(checker, details[i].at.key, view)) {
 			tp_found(finder, &finding, "device %" PRIu64 " has details, but no mappings%s",
 				 details[i].at.key, in_view(view));
+			has_all_roots = false;
+		}
 	}
 	for (size_t i = 0; is_whole(checker, THINP_CHECK_DETAILS) && i < checker->roots.nr; i++) {
 		struct tp_finding finding = at_device(THINP_CHECK_D1, THINP_CHECK_FATAL, THINP_CHECK_DEVICES,
@@ -90,6 +94,8 @@ static void check_both(struct tp_checker *checker, uint32_t view)
 			tp_found(finder, &finding, "device %" PRIu64 " has mappings, but no details%s", roots[i].at.key,
 				 in_view(view));
 	}
+	if (!has_all_roots)
+		finder->broken |= 1u << THINP_CHECK_DEVICES; /* its mappings are not lost, only hidden */
 }
 
 static void check_times(struct tp_finder *finder, const struct tp_details_entry *entry, uint32_t now)

@@ -132,7 +132,7 @@ static void keep(struct tp_finder *finder, const struct tp_finding *finding)
 static bool hides_references(int rule)
 {
 	return rule / 100 == THINP_CHECK_BL1 / 100 || rule / 100 == THINP_CHECK_N1 / 100 || rule == THINP_CHECK_SB14 ||
-	       rule == THINP_CHECK_SM1 || rule == THINP_CHECK_SM2 || rule == THINP_CHECK_H1;
+	       rule == THINP_CHECK_SM1 || rule == THINP_CHECK_SM2 || rule == THINP_CHECK_D6 || rule == THINP_CHECK_H1;
 }
 
 void tp_found(struct tp_finder *finder, const struct tp_finding *finding, const char *format, ...)

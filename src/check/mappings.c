@@ -126,7 +126,7 @@ static int count_possible(const struct leaf *leaf, struct tp_counts *counts, uin
 		if (block >= checker->live.data_sm.nr_blocks)
 			found(leaf, THINP_CHECK_D6, THINP_CHECK_FATAL, i, "no such data block", block,
 			      checker->live.data_sm.nr_blocks);
-		if (counts && block < counts->nr_blocks)
+		if (block < counts->nr_blocks)
 			r = tp_counts_add(counts, leaf->values + 8 * (size_t)i, 1, alone_from);
 	}
 	return r;
@@ -141,9 +141,7 @@ static int count_blocks(const struct leaf *leaf, const struct summary *s)
 	struct tp_counts *counts = is_live ? &worker->live : &worker->held;
 	uint32_t alone_from = is_live && is_one ? leaf->info->snap_time : TP_NEVER_ALONE;
 
-	if (checker->only_snap)
-		counts = NULL;
-	if (s->max_value >> 24 >= checker->nr_counted || !counts)
+	if (s->max_value >> 24 >= checker->nr_counted)
 		return count_possible(leaf, counts, alone_from);
 	return tp_counts_add(counts, leaf->values, leaf->nr, alone_from);
 }

@@ -140,7 +140,7 @@ static int reach_data_bitmaps(struct tp_checker *checker, struct tp_map *map)
 static void found_junk(struct tp_map *map, uint32_t i)
 {
 	struct tp_finding finding =
-		tp_finding(THINP_CHECK_SM1, THINP_CHECK_STATE, map->index_part, map->root.bitmap_root);
+		tp_finding(THINP_CHECK_SM1, THINP_CHECK_WARNING, map->index_part, map->root.bitmap_root);
 
 	finding.begin = i;
 	finding.end = i + 1u;
@@ -208,7 +208,7 @@ static void judge_completeness(struct tp_checker *checker, struct tp_map *data, 
 	uint32_t bitmaps = PART(DATA_BITMAP) | PART(METADATA_BITMAP);
 
 	data->is_counted = !(broken & (PART(DEVICES) | PART(MAPPINGS) | PART(SNAP) | PART(SUPERBLOCK)));
-	metadata->is_counted = !(broken & ~bitmaps);
+	metadata->is_counted = !(broken & ~bitmaps) && data->is_whole && metadata->is_whole;
 	data->has_overflow = !(broken & PART(DATA_OVERFLOW));
 	metadata->has_overflow = !(broken & PART(METADATA_OVERFLOW));
 	if (!metadata->is_counted)

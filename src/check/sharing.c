@@ -5,7 +5,8 @@
  * Two rules need a second look at the leaves, and only where there are such blocks. D8: who believes to be alone with a
  * block must be. The counts tell whether that is broken; the second look tells who it is. D9: no device has a block twice.
  * A snapshot has its blocks where its origin has them. So for each block the virtual block of the first mapping is put
- * down, and only blocks that turn up in another place are looked at closely.
+ * down, and only blocks that turn up in another place are looked at closely. That is done for the last commit and for the
+ * metadata snapshot, each by itself.
  */
 #include "base/bytes.h"
 #include "check/checker.h"
@@ -22,8 +23,10 @@
 /* For each data block in use twice, where: a chunk of slots for each chunk of counts that has such blocks. */
 struct tp_places {
 	size_t nr_chunks;
+	size_t nr_used;
 	_Atomic uint32_t **chunks;
 	_Atomic size_t nr_moved;
+	uint32_t view;          /* TP_REACHED_LIVE or TP_REACHED_HELD */
 	struct tp_vector *seen; /* of each task */
 };
 
@@ -72,6 +75,17 @@ static uint32_t bits_of(const struct tp_checker *checker, uint64_t data_block)
 static bool is_twice(const struct tp_checker *checker, uint64_t data_block)
 {
 	return data_block < checker->nr_counted && (bits_of(checker, data_block) & TP_COUNTS_LARGE) > 1;
+}
+
+/* Can a block be there twice in the view? Leaves that the snapshot shares with the last commit are counted there. */
+static bool may_be_twice(const struct tp_checker *checker, uint64_t data_block)
+{
+	if (checker->places->view == TP_REACHED_LIVE)
+		return is_twice(checker, data_block);
+	return data_block < checker->nr_counted &&
+	       tp_counts_get(&checker->workers[0].live, data_block) +
+			       tp_counts_get(&checker->workers[0].held, data_block) >
+		       1;
 }
 
 static struct tp_mapping mapping_of(const uint8_t *data, uint32_t i)
@@ -140,7 +154,7 @@ static int note_place(struct tp_worker *worker, const uint8_t *data, uint32_t bl
 	struct tp_places *places = worker->checker->places;
 
 	(void)block;
-	if (!(info->flags & TP_REACHED_LIVE) || !is_as_before(data, info))
+	if (!(info->flags & places->view) || !is_as_before(data, info))
 		return 0;
 	for (uint32_t i = 0; i < info->nr_mappings; i++) {
 		uint64_t data_block = mapping_of(data, i).data_block;
@@ -148,7 +162,7 @@ static int note_place(struct tp_worker *worker, const uint8_t *data, uint32_t bl
 		_Atomic uint32_t *slot;
 		uint32_t before = 0;
 
-		if (!is_twice(worker->checker, data_block))
+		if (!may_be_twice(worker->checker, data_block))
 			continue;
 		slot = &places->chunks[data_block / TP_COUNTS_CHUNK][data_block % TP_COUNTS_CHUNK];
 		if (atomic_compare_exchange_strong_explicit(slot, &before, place, memory_order_relaxed,
@@ -170,14 +184,15 @@ static int see_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t bloc
 {
 	struct tp_checker *checker = worker->checker;
 	struct tp_vector *seen = &checker->places->seen[worker - checker->workers];
+	bool is_live = checker->places->view == TP_REACHED_LIVE;
 
-	if (!(info->flags & TP_REACHED_LIVE) || !is_as_before(data, info))
+	if (!(info->flags & checker->places->view) || !is_as_before(data, info))
 		return 0;
 	for (uint32_t i = 0; i < info->nr_mappings && seen->nr < MAX_SEEN; i++) {
 		uint64_t data_block = mapping_of(data, i).data_block;
 		struct seen *entry;
 
-		if (!is_twice(checker, data_block) ||
+		if (!may_be_twice(checker, data_block) ||
 		    checker->places->chunks[data_block / TP_COUNTS_CHUNK][data_block % TP_COUNTS_CHUNK] != MOVED)
 			continue;
 		entry = tp_vector_add(checker, seen, sizeof(*entry));
@@ -186,7 +201,7 @@ static int see_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t bloc
 		*entry = (struct seen){.data_block = data_block,
 				       .virtual_block = tp_node_key(data, i),
 				       .leaf = block,
-				       .device = info->device};
+				       .device = is_live ? info->device : TP_MANY};
 	}
 	return 0;
 }
@@ -232,28 +247,36 @@ static size_t device_with_both(struct tp_checker *checker, const struct seen *a,
 	if (a->device < TP_MANY && b->device < TP_MANY)
 		return a->device == b->device ? a->device : checker->roots.nr;
 	for (size_t i = 0; i < checker->roots.nr; i++)
-		if (roots[i].at.flags & TP_REACHED_LIVE &&
+		if (roots[i].at.flags & checker->places->view &&
 		    leaf_for(checker, roots[i].root, a->virtual_block) == a->leaf &&
 		    leaf_for(checker, roots[i].root, b->virtual_block) == b->leaf)
 			return i;
 	return checker->roots.nr;
 }
 
+/* A leaf that the last commit has as well was looked at with it. */
+static bool is_told(const struct tp_checker *checker, const struct seen *seen)
+{
+	return tp_node_look(checker, seen->leaf)->flags & TP_REACHED_LIVE;
+}
+
+/* Nobody writes through the metadata snapshot, so that nobody there can be alone with a block. */
 static void compare_places(struct tp_checker *checker, const struct seen *a, const struct seen *b)
 {
-	bool is_alone = bits_of(checker, a->data_block) & ~TP_COUNTS_LARGE;
+	bool is_live = checker->places->view == TP_REACHED_LIVE;
+	bool is_alone = is_live && bits_of(checker, a->data_block) & ~TP_COUNTS_LARGE;
 	struct tp_finding finding = tp_finding(THINP_CHECK_D9, is_alone ? THINP_CHECK_FATAL : THINP_CHECK_WARNING,
 					       THINP_CHECK_MAPPINGS, b->leaf);
 	size_t device = device_with_both(checker, a, b);
 
-	if (device == checker->roots.nr)
+	if (device == checker->roots.nr || (!is_live && is_told(checker, a) && is_told(checker, b)))
 		return;
 	finding.device = id_of(checker, (uint32_t)device);
 	finding.begin = b->virtual_block;
 	finding.end = b->virtual_block + 1;
 	tp_found(&checker->workers[0].finder, &finding,
-		 "virtual blocks %" PRIu64 " and %" PRIu64 " of one device are both data block %" PRIu64,
-		 a->virtual_block, b->virtual_block, a->data_block);
+		 "virtual blocks %" PRIu64 " and %" PRIu64 " of one device%s are both data block %" PRIu64,
+		 a->virtual_block, b->virtual_block, is_live ? "" : " in the metadata snapshot", a->data_block);
 }
 
 static int by_block(const void *a, const void *b)
@@ -292,29 +315,43 @@ static int look_closely(struct tp_checker *checker)
 
 /* --- both --- */
 
-static bool has_twice(const struct tp_count_chunk *chunk)
+/* Sixteen counts each of two counters: does one block have two or more in both together? */
+static bool has_two(uint64_t live, uint64_t held)
 {
-	for (size_t w = 0; chunk && w < TP_COUNTS_WORDS; w++)
-		if (used_twice(tp_load_le64(chunk->bytes + 8 * w)))
+	uint64_t ones = UINT64_C(0x1111111111111111);
+	uint64_t any_live = (live | live >> 1 | live >> 2) & ones;
+	uint64_t any_held = (held | held >> 1 | held >> 2) & ones;
+
+	return used_twice(live) || used_twice(held) || (any_live & any_held);
+}
+
+static bool has_twice(const struct tp_checker *checker, size_t chunk, uint32_t view)
+{
+	const struct tp_worker *worker = &checker->workers[0];
+
+	for (uint64_t w = chunk * TP_COUNTS_WORDS; w < (chunk + 1) * (uint64_t)TP_COUNTS_WORDS; w++) {
+		uint64_t held = view == TP_REACHED_HELD ? tp_counts_word(&worker->held, w) : 0;
+
+		if (has_two(tp_counts_word(&worker->live, w), held))
 			return true;
+	}
 	return false;
 }
 
 static int init_places(struct tp_checker *checker, struct tp_places *places)
 {
-	const struct tp_counts *counts = &checker->workers[0].live;
-
-	places->nr_chunks = counts->nr_chunks;
+	places->nr_chunks = checker->workers[0].live.nr_chunks;
 	places->chunks = tp_memory_get(&checker->memory, places->nr_chunks, sizeof(*places->chunks));
 	places->seen = tp_memory_get(&checker->memory, checker->nr_workers, sizeof(*places->seen));
 	if (!places->chunks || !places->seen)
 		return THINP_ENOMEM;
 	for (size_t c = 0; c < places->nr_chunks; c++) {
-		if (!has_twice(counts->chunks[c].chunk))
+		if (!has_twice(checker, c, places->view))
 			continue;
 		places->chunks[c] = tp_memory_get(&checker->memory, TP_COUNTS_CHUNK, sizeof(uint32_t));
 		if (!places->chunks[c])
 			return THINP_ENOMEM;
+		places->nr_used++;
 	}
 	return 0;
 }
@@ -332,13 +369,13 @@ static void exit_places(struct tp_checker *checker, struct tp_places *places)
 	checker->places = NULL;
 }
 
-static int check_places(struct tp_checker *checker)
+static int check_places(struct tp_checker *checker, uint32_t view)
 {
-	struct tp_places places = {.nr_chunks = 0};
+	struct tp_places places = {.view = view};
 	int r = init_places(checker, &places);
 
 	checker->places = &places;
-	if (!r)
+	if (!r && places.nr_used)
 		r = run_all(checker, note_all_places);
 	if (!r && places.nr_moved)
 		r = run_all(checker, see_all);
@@ -348,7 +385,7 @@ static int check_places(struct tp_checker *checker)
 	return r;
 }
 
-int tp_sharing_check(struct tp_checker *checker)
+static int check_live(struct tp_checker *checker)
 {
 	const struct tp_counts *counts = &checker->workers[0].live;
 	int r = 0;
@@ -357,5 +394,12 @@ int tp_sharing_check(struct tp_checker *checker)
 		return 0;
 	if (any_word(counts, 0))
 		r = run_all(checker, name_all_alone);
-	return r ? r : check_places(checker);
+	return r ? r : check_places(checker, TP_REACHED_LIVE);
+}
+
+int tp_sharing_check(struct tp_checker *checker)
+{
+	int r = check_live(checker);
+
+	return r || !checker->has_held ? r : check_places(checker, TP_REACHED_HELD);
 }
