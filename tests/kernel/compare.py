@@ -11,7 +11,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 SECTOR = 512
-NEAR = 16  # ranges of a device that are at most so many blocks apart are read as one
+FEW = 100  # unmapped blocks of a device to read
 
 
 def output(*command):
@@ -184,25 +184,92 @@ def compare_blocks(args):
         yield f"no block that {args.sums} tells of is mapped"
 
 
+def sums_of_blocks(program, data, block_bytes, blocks):
+    """Data block to checksum; None is a block of zeros, which the largest of all block numbers is as well."""
+    nothing = 1 << 40
+    wanted = "".join(f"{block} 1\n" for block in sorted(blocks) + [nothing])
+    done = subprocess.run([program, "sum", data, str(block_bytes)], input=wanted, check=True, capture_output=True, text=True)
+    sums = {int(block): value for block, value in map(str.split, done.stdout.splitlines())}
+    sums[None] = sums.pop(nothing)
+    return sums
+
+
+def read_sums(name):
+    """(device, virtual block) to checksum."""
+    with open(name, encoding="ascii") as file:
+        return {(int(dev_id), int(block)): value for dev_id, block, value in map(str.split, file)}
+
+
+def compare_sums(args):
+    pool = Pool(args.thinp, args.image)
+    places = {(dev_id, origin + i): data + i
+              for dev_id, mappings in pool.mappings.items() for origin, data, length, _ in mappings for i in range(length)}
+    kernel = read_sums(args.sums)
+    ours = sums_of_blocks(args.program, args.data, pool.block, set(places.values()))
+    for place, value in kernel.items():
+        if ours[places.get(place)] != value:
+            yield "device {}: block {} does not hold what the kernel read".format(*place)
+    if not kernel.keys() & places.keys():
+        yield f"no block that {args.sums} tells of is mapped"
+    if args.whole and places.keys() - kernel.keys():
+        yield f"{len(places.keys() - kernel.keys())} blocks are mapped that the kernel did not read"
+    print(f"{len(kernel.keys() & places.keys())} mapped blocks read by the kernel, {len(kernel.keys() - places.keys())} others")
+
+
+def compare_alike(args):
+    before = {block: value for (dev_id, block), value in read_sums(args.sums).items() if dev_id == int(args.id)}
+    now = {block: value for (dev_id, block), value in read_sums(args.other_sums).items() if dev_id == int(args.other_id)}
+    both = before.keys() & now.keys()
+    for block in sorted(both):
+        if before[block] != now[block]:
+            yield f"block {block} differs"
+    if not both:
+        raise ValueError(f"device {args.id} of {args.sums} and device {args.other_id} of {args.other_sums} have no blocks in common")
+
+
+# --- by the checker ------------------------------------------------------------------------------------------------------
+
+
+def checked(args):
+    done = subprocess.run([args.thinp, "check", "--json", args.image], check=False, capture_output=True, text=True)
+    return done.returncode, json.loads(done.stdout)
+
+
+def is_data_leak(finding):
+    return (finding["rule"], finding["severity"], finding["part"]) == ("SM11", "leak", "data bitmap")
+
+
+def compare_clean(args):
+    status, result = checked(args)
+    for finding in result["findings"]:
+        if not args.leaks or not is_data_leak(finding):
+            yield f"{finding['rule']} {finding['severity']}: {finding['text']}"
+    if not args.leaks and (status or result["verdict"] != "sound"):
+        yield f"status {status}, {result['verdict']}"
+
+
+def print_leaks(args):
+    """A line "drop FIRST NR_BLOCKS" for change_pool for each run of data blocks that are counted once, and used by nobody."""
+    for finding in filter(is_data_leak, checked(args)[1]["findings"]):
+        print("drop", finding["begin"], finding["end"] - finding["begin"])
+    return ()
+
+
 # --- for the scenarios ---------------------------------------------------------------------------------------------------
 
 
 def ranges_to_read(mappings):
-    """(begin, end) of what is mapped, joined where it is near, each with the unmapped block behind it."""
-    begin, end = 0, 1
-    for origin, _, length, _ in mappings:
-        if origin > end + NEAR:
-            yield begin, end
-            begin = origin
-        end = origin + length + 1
-    yield begin, end
+    """(first block, number of blocks) of what is mapped; the first ones each with the block behind it."""
+    yield 0, 1
+    for i, (origin, _, length, _) in enumerate(mappings):
+        yield origin, length + (i < FEW)
 
 
 def print_plan(args):
     """A line "id begin length" for each range to read."""
     for dev_id, mappings in Pool(args.thinp, args.image).mappings.items():
-        for begin, end in ranges_to_read(mappings):
-            print(dev_id, begin, end - begin)
+        for begin, length in ranges_to_read(mappings):
+            print(dev_id, begin, length)
     return ()
 
 
@@ -218,6 +285,11 @@ def stamp_blocks(args):
 
 def print_ids(args):
     print(*Pool(args.thinp, args.image).listed)
+    return ()
+
+
+def print_mapped(args):
+    print(sum(length for mappings in Pool(args.thinp, args.image).mappings.values() for _, _, length, _ in mappings))
     return ()
 
 
@@ -247,9 +319,17 @@ def main():
     same = command("same", compare_same, "with thin_dump", "image")
     same.add_argument("-m", dest="metadata_snap", action="store_true", help="the metadata snapshot")
     command("blocks", compare_blocks, "data and metadata with what the kernel read", "image", "data", "sums")
+    sums = command("sums", compare_sums, "data and metadata, block by block, with what the kernel read", "image", "data", "program",
+                   "sums")
+    sums.add_argument("--whole", action="store_true", help="the kernel has read every mapped block")
+    command("alike", compare_alike, "what two devices hold", "sums", "id", "other_sums", "other_id")
+    clean = command("clean", compare_clean, "with what thinp check says of a pool that is sound", "image")
+    clean.add_argument("--leaks", action="store_true", help="data blocks may be lost")
+    command("leaks", print_leaks, "print what change_pool has to do to mend leaks of data blocks", "image")
     command("plan", print_plan, "print what to read of the devices to see every mapped block", "image")
     command("stamp", stamp_blocks, "fill an image with sectors that all differ", "data")
     command("ids", print_ids, "print the ids of the devices", "image")
+    command("mapped", print_mapped, "print how many blocks are mapped", "image")
     command("info", print_info, "print a member of what thinp info prints", "image", "member")
     command("device", print_device, "print a member of what thinp ls prints of a device", "image", "id", "member")
     args = parser.parse_args()

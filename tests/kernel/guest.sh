@@ -65,6 +65,15 @@ read_blocks() { # id, first block, number of blocks: notes what they hold, for h
 	echo "$1 $2 $3 ${sum%% *}" >>$results/blocks
 }
 
+sum_blocks_of() { # id, first block, number of blocks: notes what each holds, for host.sh's sums_agree and alike
+	echo "$2 $3" | blocks sum "/dev/mapper/thin-$1" $((block_sectors * 512)) "$1" >>$results/sums
+}
+
+write_every() { # id, first block, step, number of blocks: some bytes of each, then all is made durable
+	seq "$2" "$3" $(($2 + $3 * ($4 - 1))) | sed 's/$/ 1/' |
+		blocks write "/dev/mapper/thin-$1" $((block_sectors * 512)) "device $1, step $3"
+}
+
 keep_status() { # name: what the kernel says now, after a commit; for host.sh's status_agrees
 	dmsetup status >"$results/$1.status"
 }
@@ -73,16 +82,25 @@ keep_metadata() { # name, device: its bytes at this moment, past the cache, whic
 	dd if="${2:-$metadata}" of="$results/$1.metadata" bs=1M iflag=direct status=none
 }
 
-read_whole_pool() { # features: every device that /plan names, and every block of it that is mapped
-	local id begin end length
-	activate_pool "$@"
+activate_planned() { # every device that /plan names, as large as it has mappings
+	local id end
 	awk '{ if ($2 + $3 > end[$1]) end[$1] = $2 + $3 } END { for (id in end) printf "%d %.0f\n", id, end[id] }' /plan >/ends
 	while read -r id end; do
 		activate_thin "$id" "$end"
 	done </ends
-	while read -r id begin length; do
-		read_blocks "$id" "$begin" "$length"
-	done </plan
+}
+
+sum_planned() { # what each block of /plan holds: after activate_planned
+	local id
+	for id in $(sed 's/ .*//' /plan | uniq); do
+		sed -n "s/^$id //p" /plan | blocks sum "/dev/mapper/thin-$id" $((block_sectors * 512)) "$id" >>$results/sums
+	done
+}
+
+read_whole_pool() { # features: every device that /plan names, and every block of it that is mapped
+	activate_pool "$@"
+	activate_planned
+	sum_planned
 	keep_status end
 	deactivate
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Volumes are made until the metadata is full: the kernel stops the pool, and takes it again as it was. Then volumes are
-# deleted.
+# Volumes are made until the metadata is full: the kernel stops the pool, and takes it again as it was. Then both sides delete
+# volumes.
 
 guest_fills() {
 	local id=1
@@ -30,8 +30,8 @@ guest_deletes() { # first id, last id, number of devices
 	for id in $(seq "$1" "$2"); do
 		message delete "$id"
 	done
-	for id in $(seq "$3"); do
-		[ "$id" -ge "$1" ] && [ "$id" -le "$2" ] || activate_thin "$id" 8
+	for id in $(seq $(($2 + 1)) "$3"); do
+		activate_thin "$id" 8
 	done
 	keep_status end
 	deactivate
@@ -39,6 +39,8 @@ guest_deletes() { # first id, last id, number of devices
 
 host() {
 	local nr
+	expected+='|reached low water mark for metadata|No free metadata blocks|switching pool to read-only mode'
+	expected+='|aborting current metadata transaction|metadata operation .* failed: error = -28|unable to service pool target messages'
 	blank_device metadata 200K # 50 blocks, 5 of which are kept for commits
 	blank_device data 32M
 	machine guest_fills
@@ -48,7 +50,12 @@ host() {
 
 	machine guest_looks "$nr"
 	all_agrees
-	machine guest_deletes 1 10 "$nr"
+	change <<-END
+		$(printf 'delete %d\ncommit\n' 1 2 3 4 5)
+	END
+	devices_are "$metadata" $(seq 6 "$nr")
+	is_sound "$metadata"
+	machine guest_deletes 6 10 "$nr"
 	devices_are "$metadata" $(seq 11 "$nr")
 	all_agrees
 }
