@@ -207,8 +207,9 @@ static void judge_completeness(struct tp_checker *checker, struct tp_map *data, 
 	uint32_t broken = checker->workers[0].finder.broken;
 	uint32_t bitmaps = PART(DATA_BITMAP) | PART(METADATA_BITMAP);
 
-	data->is_counted = !(broken & (PART(DEVICES) | PART(MAPPINGS) | PART(SNAP) | PART(SUPERBLOCK)));
-	metadata->is_counted = !(broken & ~bitmaps) && data->is_whole && metadata->is_whole;
+	data->is_counted = checker->has_data_map &&
+			   !(broken & (PART(DEVICES) | PART(MAPPINGS) | PART(SNAP) | PART(SUPERBLOCK) | bitmaps));
+	metadata->is_counted = !broken && data->is_whole && metadata->is_whole;
 	data->has_overflow = !(broken & PART(DATA_OVERFLOW));
 	metadata->has_overflow = !(broken & PART(METADATA_OVERFLOW));
 	if (!metadata->is_counted)
