@@ -379,11 +379,14 @@ static void TOOL_02_a_flipped_bit_in_any_block_is_fatal_and_named(void **state)
 
 /* --- a bad device --- */
 
-static void TOOL_11_what_cannot_be_read_is_counted_and_the_rest_is_checked(void **state)
+static void TOOL_11_BL2_what_cannot_be_read_is_counted_and_the_rest_is_checked(void **state)
 {
 	struct thinp_error_info before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
 	struct thinp_check_result healthy, result;
+	struct told told = {.text = NULL};
+	struct thinp_check_opts opts = opts_of(&told, NULL);
 	struct subject subject;
+	char named[16];
 
 	(void)state;
 	subject_open(&subject, "kernel-fragmented.meta");
@@ -395,7 +398,11 @@ static void TOOL_11_what_cannot_be_read_is_counted_and_the_rest_is_checked(void 
 			continue;
 		subject.bad_begin = b;
 		subject.bad_end = b + 1;
-		assert_int_equal(check(&subject, NULL, &result), 0);
+		told.len = 0;
+		assert_int_equal(check(&subject, &opts, &result), 0);
+		snprintf(named, sizeof(named), "%d BL2 ", THINP_CHECK_FATAL);
+		assert_non_null(strstr(told.text, named));
+		assert_null(strstr(told.text, " BL3 "));
 		thinp_error_last(&after);
 		assert_memory_equal(&before, &after, sizeof(before));
 		assert_true(result.nr_fatal > 0);
@@ -406,6 +413,7 @@ static void TOOL_11_what_cannot_be_read_is_counted_and_the_rest_is_checked(void 
 	assert_int_equal(check(&subject, NULL, &result), 0);
 	assert_int_equal(result.nr_unreadable, 1);
 	assert_int_equal(result.nr_fatal, 1);
+	free(told.text);
 	subject_close(&subject);
 }
 
@@ -606,7 +614,7 @@ int main(void)
 		cmocka_unit_test(TOOL_07_a_metadata_snapshot_is_checked_by_itself),
 		cmocka_unit_test(TOOL_01_any_damage_is_told_alike_by_one_task_and_by_several),
 		cmocka_unit_test(TOOL_02_a_flipped_bit_in_any_block_is_fatal_and_named),
-		cmocka_unit_test(TOOL_11_what_cannot_be_read_is_counted_and_the_rest_is_checked),
+		cmocka_unit_test(TOOL_11_BL2_what_cannot_be_read_is_counted_and_the_rest_is_checked),
 		cmocka_unit_test(TOOL_11_any_length_of_file_is_taken),
 		cmocka_unit_test(every_allocation_may_fail),
 		cmocka_unit_test(TOOL_32_a_limit_of_memory_holds),
