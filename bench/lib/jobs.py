@@ -2,7 +2,7 @@
 """What bench/run measures, in which portions and how often."""
 import os
 
-from . import counts
+from . import counts, tools
 from .measure import Benchmarks
 
 PEERS = ("lmdb", "sqlite", "rocksdb", "wiredtiger")
@@ -57,7 +57,7 @@ def instructions(folder, quick):
     return [Counts(counts.program_in(folder))]
 
 
-GROUPS = {"icount": instructions, "peers": peers, "rooms": rooms}
+GROUPS = {"icount": instructions, "peers": peers, "tools": tools.jobs, "rooms": rooms}
 
 
 def plan(groups, folder, quick):

@@ -26,7 +26,7 @@ svg .dot { fill: #60646c } svg .dot.met { fill: #18794e } svg .dot.missed { fill
 """
 
 METRICS = {
-    "cpu": ("ns", 1), "wall": ("ns", 1), "written": ("KiB", 1024), "file": ("MiB", 1 << 20), "peak": ("MiB", 1 << 20),
+    "tool_cpu": ("ms", 1e6), "tool_wall": ("ms", 1e6), "cpu": ("ns", 1), "wall": ("ns", 1), "written": ("KiB", 1024), "file": ("MiB", 1 << 20), "peak": ("MiB", 1 << 20),
     targets.RATE: ("M/s", 1e6), targets.CPU_RATE: ("M/s", 1e6),
 }
 
@@ -151,6 +151,14 @@ def peers_part(result):
     return part("All libraries, 1,000,000 keys", parts, "Settings stand at the head of bench/peers/engine_*.c.")
 
 
+def tools_table(result):
+    names = [name for name in result["samples"] if name.startswith("tools/")]
+    rows = [[escape(name.removeprefix("tools/"))]
+            + [number(median(result, name, metric) / scale)
+               for metric, scale in (("tool_cpu", 1e6), ("tool_wall", 1e6), ("peak", 1 << 20))] for name in names]
+    return table(["all tools", ">CPU, ms", ">real, ms", ">most memory, MiB"], rows) if rows else ""
+
+
 def growth_part(result):
     works = {}
     for name in result["samples"]:
@@ -188,8 +196,7 @@ def html(result):
         f"<h1>libthinp {escape(result['commit'])}</h1>",
         f'<p class="key">{"A quick run" if result["quick"] else "A full run"}, {result.get("seconds", 0)} s.</p>',
         summary(result), table(["machine", ""], lines), map_part(result), commits_part(result), readers_part(result),
-        part("Beside the tools", [t for t in [ratio_table(result, targets.TOOLS, 1, against="1.1.0")] if t],
-             "CPU time and real time, ms."),
+        part("Beside the tools", [t for t in [ratio_table(result, targets.TOOLS, 1, against="1.1.0"), tools_table(result)] if t]),
         part("Instructions", [t for t in [ratio_table(result, targets.COUNTS, 1, against="target")] if t]),
         peers_part(result), growth_part(result), micro.part_of(result, table, number, part),
     ]

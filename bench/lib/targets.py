@@ -84,7 +84,7 @@ TOOLS = [
         ("check, one range of 2e7 blocks", "check_range", 8, 12),
         ("dump as XML, 8e6 scattered mappings", "dump_scattered", 5, None),
     )
-    for suffix, metric, target in ((", CPU time", "cpu", cpu), (", real time", "wall", wall))
+    for suffix, metric, target in ((", CPU time", "tool_cpu", cpu), (", real time", "tool_wall", wall))
 ]
 
 # `theirs` is what bench/run puts there: see lib/counts.py.
