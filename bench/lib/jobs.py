@@ -37,6 +37,18 @@ def to_compare(folder, pattern):
     return jobs
 
 
+def scale(folder, quick):
+    """How cost grows: each size is a process of its own, which fills its map once."""
+    bench = os.path.join(folder, "bench")
+    for program, sizes, most in (
+            ("bench_store_scale", (10000, 100000, 1000000, LARGE, 10 * LARGE), 1000000),
+            ("bench_store_maps", tuple(1 << bits for bits in (16, 20, 24, 28, 32)), 1 << 24),
+            ("bench_thin_snapshots", (1, 10, 100, 1000, 10000), 1000)):
+        for size in sizes:
+            if not quick or size <= most:
+                yield Benchmarks(os.path.join(bench, program), f"^scale/[^/]*/{size}/", 1 if quick or size > LARGE else 3)
+
+
 class Counts:
     """Instructions of each operation."""
     name, rounds = "instructions", 1
@@ -57,7 +69,7 @@ def instructions(folder, quick):
     return [Counts(counts.program_in(folder))]
 
 
-GROUPS = {"icount": instructions, "peers": peers, "tools": tools.jobs, "rooms": rooms}
+GROUPS = {"icount": instructions, "peers": peers, "tools": tools.jobs, "scale": scale, "rooms": rooms}
 
 
 def plan(groups, folder, quick):

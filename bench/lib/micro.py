@@ -8,10 +8,6 @@ OWN_PARTS = ("peers", "tools", "icount", "scale")
 KNOWN = ("cpu", "wall")
 
 
-def unit_of(result, lines, group):
-    return "ns"
-
-
 def part_of(result, table, number, part):
     groups = {}
     for name in result["samples"]:

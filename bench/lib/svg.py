@@ -37,6 +37,8 @@ def ratio_scale():
 
 
 def power(number):
+    if number >= 65536 and not number & (number - 1):
+        return f"2^{number.bit_length() - 1}"
     exponent = round(math.log10(number))
     return f"1e{exponent}" if abs(number - 10 ** exponent) < 1e-6 * number else f"{number:g}"
 
@@ -47,26 +49,41 @@ def nice_top(most):
     return next(step * f for f in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * f >= most)
 
 
-def curves(title, unit, lines, width=340, height=210):
+def from_zero(least, most):
+    """(marks, where a value is between 0 and 1) of an axis that begins with 0."""
+    top = nice_top(most)
+    return [top * share for share in (0, 0.25, 0.5, 0.75, 1)], lambda value: value / top
+
+
+def decades(least, most):
+    """The same for values that lie far apart: a logarithmic axis."""
+    first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
+    return [10 ** e for e in range(first, last + 1)], lambda value: (math.log10(max(value, least)) - first) / (last - first)
+
+
+def curves(title, unit, lines, width=360, height=210):
     """A chart of lines, each (name, [(size, low, median, high)]), over the logarithm of the size."""
     points = [p for _, line in lines for p in line]
     if not points:
         return ""
-    left, right, top, bottom = 52, width - 12, 34, height - 26
+    left, right, top, bottom = 78, width - 12, 34, height - 26
     first, last = min(p[0] for p in points), max(p[0] for p in points)
-    most = nice_top(max(p[3] for p in points) or 1)
+    most = max(p[3] for p in points) or 1
+    least = min(p[1] for p in points) or most / 1000
 
     def x(size):
         share = math.log(size / first) / math.log(last / first) if last > first else 0.5
         return left + share * (right - left)
 
+    marks, share_of = (decades if most / least > 30 else from_zero)(least, most)
+
     def y(value):
-        return bottom - value / most * (bottom - top)
+        return bottom - share_of(value) * (bottom - top)
 
     parts = [f'<text x="4" y="14" class="title">{escape(title)}</text>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(f'<line x1="{left}" x2="{right}" y1="{y(most * share):.1f}" y2="{y(most * share):.1f}" class="grid"/>'
-                     f'<text x="{left - 5}" y="{y(most * share) + 4:.1f}" text-anchor="end">{most * share:g}</text>')
+    for mark in marks:
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" class="grid"/>'
+                     f'<text x="{left - 5}" y="{y(mark) + 4:.1f}" text-anchor="end">{mark:,.10g}</text>')
     parts.append(f'<text x="{left}" y="27" text-anchor="start">{escape(unit)}</text>')
     for size in sorted({p[0] for p in points}):
         parts.append(f'<text x="{x(size):.1f}" y="{height - 10}" text-anchor="middle">{power(size)}</text>')
