@@ -9,6 +9,7 @@
 
 #include <thinp/btree.h>
 #include <thinp/io.h>
+#include <thinp/space_map.h>
 #include <thinp/store.h>
 
 #include <stdio.h>
@@ -84,7 +85,7 @@ static void forget_tree(void)
 static int open_store(uint32_t cache_blocks)
 {
 	const struct thinp_io_opts io_opts = {
-		.size = sizeof(io_opts), .flags = THINP_IO_CREATE, .nr_blocks = tree.nr / 200 + 32768};
+		.size = sizeof(io_opts), .flags = THINP_IO_CREATE, .nr_blocks = tree.nr / 100 + 65536};
 	const struct thinp_store_opts opts = {.size = sizeof(opts),
 					      .flags = THINP_STORE_CREATE | THINP_STORE_HUGE_PAGES,
 					      .cache_blocks = cache_blocks};
@@ -134,7 +135,7 @@ static int begin(void)
 
 static uint32_t enough_cache(void)
 {
-	return (uint32_t)(tree.nr / 100 + 32768);
+	return (uint32_t)(tree.nr / 100 + 65536);
 }
 
 static int make_tree(uint64_t nr)
@@ -289,9 +290,18 @@ static int change(uint64_t nr, uint64_t behind)
 	return r;
 }
 
+static uint64_t nr_free(void)
+{
+	struct thinp_sm_info info = {.size = sizeof(info)};
+
+	thinp_sm_get_info(thinp_store_metadata_map(tree.store), &info);
+	return info.nr_allocatable;
+}
+
 /* In one transaction, which is aborted, so that the next benchmark finds the tree as it was. */
 static void insert(struct bench_run *run, void *ctx, uint64_t nr_times)
 {
+	uint64_t nr_zero = nr_free();
 	int r = begin();
 
 	(void)ctx;
@@ -299,6 +309,7 @@ static void insert(struct bench_run *run, void *ctx, uint64_t nr_times)
 	if (!r)
 		r = change(NR_INSERTS, 1);
 	bench_pause(run);
+	bench_show(run, "blocks_taken", (double)(nr_zero - nr_free()) / NR_INSERTS);
 	if (!r)
 		r = thinp_store_abort(tree.store);
 	tell(run, r, NR_INSERTS);
