@@ -5,7 +5,6 @@ import os
 from . import counts, tools
 from .measure import Benchmarks
 
-PEERS = ("lmdb", "sqlite", "rocksdb", "wiredtiger")
 LARGE = 10000000
 
 
@@ -16,7 +15,7 @@ def peers(folder, quick):
     for size in sizes:
         for engine in ("thinp", "lmdb"):
             yield Benchmarks(program, f"^peers/[^/]*/{engine}/{size}/", 2 if quick else 5)
-    for engine in ("sqlite", "rocksdb", "wiredtiger"):
+    for engine in ("sqlite", "sqlite_rollback", "rocksdb", "wiredtiger"):
         yield Benchmarks(program, f"^peers/[^/]*/{engine}/1000000/", 1 if quick else 3)
 
 

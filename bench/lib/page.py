@@ -135,7 +135,7 @@ def readers_part(result):
 
 
 def peers_part(result):
-    engines = ("thinp", "lmdb", "sqlite", "rocksdb", "wiredtiger")
+    engines = ("thinp", "lmdb", "sqlite", "sqlite_rollback", "rocksdb", "wiredtiger")
     parts = []
     for metric, title, unit, scale in (("cpu", "CPU time", "ns", 1), ("wall", "real time", "ns", 1),
                                        ("written", "written", "KiB for all of it, or for a commit", 1024),
@@ -147,7 +147,7 @@ def peers_part(result):
                 rows.append([work] + [number(f / scale) if f is not None else "–" for f in found])
         if rows:
             parts.append(f"<h3>{title}, {unit}</h3>"
-                         + table(["work", ">libthinp", ">LMDB", ">SQLite", ">RocksDB", ">WiredTiger"], rows))
+                         + table(["work", ">libthinp", ">LMDB", ">SQLite", ">rollback journal", ">RocksDB", ">WiredTiger"], rows))
     return part("All libraries, 1,000,000 keys", parts, "Settings stand at the head of bench/peers/engine_*.c.")
 
 

@@ -49,6 +49,7 @@ enum { ENGINE_MOST_AT_ONCE = 1024 }; /* keys of get_many() */
 extern const struct engine engine_thinp;
 extern const struct engine engine_lmdb;
 extern const struct engine engine_sqlite;
+extern const struct engine engine_sqlite_rollback;
 extern const struct engine engine_rocksdb;
 extern const struct engine engine_wiredtiger;
 

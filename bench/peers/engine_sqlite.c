@@ -4,13 +4,15 @@
  *
  * INTEGER PRIMARY KEY makes the table itself the B-tree of the keys; WITHOUT ROWID would store them in its slower general
  * form. journal_mode=WAL costs one flush for a commit, where the rollback journal costs three or four; synchronous=FULL makes that flush
- * happen, which NORMAL would leave out. Checkpoints come as by default, every 1000 pages. locking_mode stays NORMAL,
+ * happen, which NORMAL would leave out. engine_sqlite_rollback has that journal, in its fastest form PERSIST, for the rows of commits, to
+ * show it. Checkpoints come as by default, every 1000 pages. locking_mode stays NORMAL,
  * since readers have connections of their own. Statements are prepared once. mmap_size lets it read its file as LMDB does.
  */
 #include "engine.h"
 
 #include <sqlite3.h>
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,6 +34,7 @@ struct db {
 	sqlite3_stmt *statements[NR_STATEMENTS];
 	char path[4096];
 	struct engine_size size;
+	const char *journal; /* mode */
 };
 
 /* Numbers without a sign, in the order of numbers with one. */
@@ -55,27 +58,30 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-static int run(struct db *db, const char *format, long long number)
+static int run(struct db *db, const char *format, ...)
 {
 	char text[256];
+	va_list values;
 
-	snprintf(text, sizeof(text), format, number);
+	va_start(values, format);
+	vsnprintf(text, sizeof(text), format, values);
+	va_end(values);
 	return sqlite3_exec(db->sqlite, text, NULL, NULL, NULL);
 }
 
 static int set_up(struct db *db)
 {
-	int r = run(db, "PRAGMA page_size=4096", 0);
+	int r = run(db, "PRAGMA page_size=4096");
 
 	if (!r)
-		r = run(db, "PRAGMA journal_mode=WAL", 0);
+		r = run(db, "PRAGMA journal_mode=%s", db->journal);
 	if (!r)
-		r = run(db, "PRAGMA synchronous=FULL", 0);
+		r = run(db, "PRAGMA synchronous=FULL");
 	if (!r)
 		r = run(db, "PRAGMA cache_size=-%lld", (long long)(db->size.cache_bytes / 1024));
 	if (!r)
 		r = run(db, "PRAGMA mmap_size=%lld", 1LL << 30);
-	return r ? r : run(db, "CREATE TABLE IF NOT EXISTS map(key INTEGER PRIMARY KEY, value INTEGER NOT NULL)", 0);
+	return r ? r : run(db, "CREATE TABLE IF NOT EXISTS map(key INTEGER PRIMARY KEY, value INTEGER NOT NULL)");
 }
 
 static int connect(struct db *db)
@@ -89,7 +95,7 @@ static int connect(struct db *db)
 	return r;
 }
 
-static int open_path(const char *path, const struct engine_size *size, void **out)
+static int open_path(const char *path, const struct engine_size *size, const char *journal, void **out)
 {
 	struct db *db = calloc(1, sizeof(*db));
 	int r;
@@ -97,6 +103,7 @@ static int open_path(const char *path, const struct engine_size *size, void **ou
 	if (!db)
 		return -1;
 	db->size = *size;
+	db->journal = journal;
 	snprintf(db->path, sizeof(db->path), "%s", path);
 	r = connect(db);
 	if (r)
@@ -106,12 +113,22 @@ static int open_path(const char *path, const struct engine_size *size, void **ou
 	return r;
 }
 
-static int open_db(const char *folder, const struct engine_size *size, void **out)
+static int open_with(const char *folder, const struct engine_size *size, const char *journal, void **out)
 {
 	char path[4096];
 
 	snprintf(path, sizeof(path), "%s/db", folder);
-	return open_path(path, size, out);
+	return open_path(path, size, journal, out);
+}
+
+static int open_wal(const char *folder, const struct engine_size *size, void **out)
+{
+	return open_with(folder, size, "WAL", out);
+}
+
+static int open_rollback(const char *folder, const struct engine_size *size, void **out)
+{
+	return open_with(folder, size, "PERSIST", out);
 }
 
 /* Of a statement without rows. */
@@ -182,7 +199,7 @@ static int del_sorted(void *ctx, const uint64_t *keys, size_t nr)
 static int look_begin(void *ctx, void **out)
 {
 	struct db *db = ctx;
-	int r = open_path(db->path, &db->size, out);
+	int r = open_path(db->path, &db->size, db->journal, out);
 
 	return r ? r : begin(*out);
 }
@@ -250,22 +267,13 @@ static int scan_next(void *ctx, uint64_t *sum)
 	return r == SQLITE_DONE ? 0 : r;
 }
 
-const struct engine engine_sqlite = {
-	.name = "sqlite",
-	.open = open_db,
-	.close = close_db,
-	.load = load,
-	.begin = begin,
-	.put = put,
-	.put_sorted = put_sorted,
-	.del = del,
-	.del_sorted = del_sorted,
-	.commit = commit,
-	.look_begin = look_begin,
-	.look_renew = look_renew,
-	.look_end = look_end,
-	.get = get,
-	.get_many = get_many,
-	.get_ge = get_ge,
-	.scan_next = scan_next,
-};
+#define ENGINE(NAME, OPEN)                                                                                             \
+	{                                                                                                              \
+		.name = (NAME), .open = (OPEN), .close = close_db, .load = load, .begin = begin, .put = put,           \
+		.put_sorted = put_sorted, .del = del, .del_sorted = del_sorted, .commit = commit,                      \
+		.look_begin = look_begin, .look_renew = look_renew, .look_end = look_end, .get = get,                  \
+		.get_many = get_many, .get_ge = get_ge, .scan_next = scan_next,                                        \
+	}
+
+const struct engine engine_sqlite = ENGINE("sqlite", open_wal);
+const struct engine engine_sqlite_rollback = ENGINE("sqlite_rollback", open_rollback);

@@ -20,6 +20,12 @@ static const int64_t one_size[] = {1000000, 0};
 		.sizes = (SIZES), .in_microseconds = true, .nr_times = (TIMES)                                         \
 	}
 
+#define COMMIT_ROWS(ENGINE)                                                                                            \
+	ROW("commit_1", ENGINE, one_size, full, commits, 1, 300),                                                      \
+		ROW("commit_10", ENGINE, one_size, full, commits, 10, 200),                                            \
+		ROW("commit_100", ENGINE, one_size, full, commits, 100, 100),                                          \
+		ROW("commit_1000", ENGINE, one_size, full, commits, 1000, 30)
+
 #define ENGINE_ROWS(ENGINE, SIZES)                                                                                     \
 	ROW("load", ENGINE, SIZES, load, load, 0, 1), ROW("lookup_hot", ENGINE, SIZES, look, lookup, LOOKUPS, 1),      \
 		ROW("lookup_many", ENGINE, SIZES, look, lookup_many, LOOKUPS, 1),                                      \
@@ -32,11 +38,7 @@ static const int64_t one_size[] = {1000000, 0};
 		ROW("readers_8", ENGINE, one_size, look, readers, 8, 1),                                               \
 		ROW("readers_1_writer", ENGINE, one_size, full, readers_and_writer, 1, 1),                             \
 		ROW("readers_2_writer", ENGINE, one_size, full, readers_and_writer, 2, 1),                             \
-		ROW("readers_8_writer", ENGINE, one_size, full, readers_and_writer, 8, 1),                             \
-		ROW("commit_1", ENGINE, one_size, full, commits, 1, 300),                                              \
-		ROW("commit_10", ENGINE, one_size, full, commits, 10, 200),                                            \
-		ROW("commit_100", ENGINE, one_size, full, commits, 100, 100),                                          \
-		ROW("commit_1000", ENGINE, one_size, full, commits, 1000, 30),                                         \
+		ROW("readers_8_writer", ENGINE, one_size, full, readers_and_writer, 8, 1), COMMIT_ROWS(ENGINE),        \
 		ROW("overwrite_one", ENGINE, SIZES, full, overwrite, MOST_CHANGES, 1),                                 \
 		ROW("overwrite_batch", ENGINE, SIZES, full, put_batch, MOST_CHANGES, 1),                               \
 		ROW("remove_one", ENGINE, SIZES, full, remove, MOST_CHANGES, 1),                                       \
@@ -53,6 +55,7 @@ const struct bench benches[] = {
 #endif
 #ifdef THINP_WITH_SQLITE
 	ENGINE_ROWS(sqlite, one_size),
+	COMMIT_ROWS(sqlite_rollback),
 #endif
 #ifdef THINP_WITH_ROCKSDB
 	ENGINE_ROWS(rocksdb, one_size),
