@@ -3,10 +3,11 @@
  * peers/engine_sqlite.c - SQLite: one table of two integers, the first one its key.
  *
  * INTEGER PRIMARY KEY makes the table itself the B-tree of the keys; WITHOUT ROWID would store them in its slower general
- * form. journal_mode=WAL costs one flush for a commit, where the rollback journal costs three or four; synchronous=FULL makes that flush
- * happen, which NORMAL would leave out. engine_sqlite_rollback has that journal, in its fastest form PERSIST, for the rows of commits, to
- * show it. Checkpoints come as by default, every 1000 pages. locking_mode stays NORMAL,
- * since readers have connections of their own. Statements are prepared once. mmap_size lets it read its file as LMDB does.
+ * form. journal_mode=WAL costs one flush for a commit, where the rollback journal costs several; synchronous=FULL makes that
+ * flush happen, which NORMAL would leave out. engine_sqlite_rollback has the rollback journal, in its form PERSIST, which
+ * neither removes nor cuts the file: for the rows of commits, to show what the choice is worth. Checkpoints come as by
+ * default, every 1000 pages. locking_mode stays NORMAL, since readers have connections of their own. Statements are prepared
+ * once. mmap_size lets it read its file as LMDB does.
  */
 #include "engine.h"
 
