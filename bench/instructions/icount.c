@@ -31,7 +31,11 @@ enum {
 	NR_MAPPED = 252
 };
 
+#ifdef __clang__
+#define WORK __attribute__((noinline)) static int
+#else
 #define WORK __attribute__((noinline, noclone)) static int
+#endif
 
 static const struct thinp_btree_type type = {.size = sizeof(type), .nr_levels = 1, .value_size = 8};
 
