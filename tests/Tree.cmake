@@ -15,6 +15,7 @@ if(Python3_FOUND)
     set_tests_properties(lint/${check} PROPERTIES ENVIRONMENT "NM=${CMAKE_NM};THINP_HIDE_STATIC=${THINP_HIDE_STATIC}")
   endforeach()
   thinp_add_test(lint/finds_what_is_planted ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/lint/test_lint.py)
+  thinp_add_test(bench/selftest ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/bench/selftest)
   if(TARGET libthinp-check)
     thinp_add_test(bench/icount ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/bench/icount
       --program $<TARGET_FILE:bench_icount>)
