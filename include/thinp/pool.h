@@ -444,8 +444,8 @@ THINP_API int thinp_pool_create_snapshot(struct thinp_pool *pool, uint64_t dev_i
 
 /** Delete a device. Data blocks that only it has mapped become free.
  *
- *  The whole of it goes in one transaction. When there is no room for that, take its mappings away in steps first: see
- *  thinp_pool_remove_range().
+ *  The whole of it goes in one transaction. When there is no room for that, see
+ *  thinp_pool_delete_step() in thinp/pool_space.h.
  *
  *  @param pool    the pool
  *  @param dev_id  the device
@@ -500,7 +500,7 @@ THINP_API int thinp_pool_remove(struct thinp_pool *pool, uint64_t dev_id, uint64
 
 /** Take the mappings of a range away. Their data blocks lose a reference each.
  *
- *  A large range can be removed in steps that each need little room, with commits in between: see @p max_leaves.
+ *  When there is no room for that, see thinp_pool_remove_step() in thinp/pool_space.h.
  *
  *  @param pool              the pool
  *  @param dev_id            the device
@@ -581,7 +581,7 @@ THINP_API int thinp_pool_grow_metadata(struct thinp_pool *pool, uint64_t nr_bloc
  */
 THINP_API int thinp_pool_reserve_metadata_snap(struct thinp_pool *pool);
 
-/** Drop the metadata snapshot.
+/** Drop the metadata snapshot. When there is no room for that, see thinp_pool_release_step() in thinp/pool_space.h.
  *
  *  @param pool  the pool
  *  @retval 0             done

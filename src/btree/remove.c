@@ -86,11 +86,9 @@ static int survey_node(struct survey *survey, const struct seen *seen)
 	survey->nr_blocks += nr_nodes;
 	if (!seen->is_last_level || !seen->is_leaf)
 		survey->nr_raised += nr_nodes * MOST_CHILDREN;
-	if (!survey->type->cost)
-		return 0;
-	if (!survey->is_shared)
+	if (!survey->is_shared && !tp_tm_is_shadow(survey->tm, seen->block))
 		r = is_shared(survey->tm, seen->block, &survey->is_shared);
-	return r || !seen->is_last_level || !seen->is_leaf ? r : survey_values(survey, seen);
+	return r || !survey->type->cost || !seen->is_last_level || !seen->is_leaf ? r : survey_values(survey, seen);
 }
 
 /* The entry of a node to go on with. */
@@ -160,7 +158,7 @@ static int survey_way(struct survey *survey, thinp_block_t root)
 
 /* May the change be made? Of each level every node on the way is copied; of the last level with two neighbours each, but
  * for the root. Nodes that are merged away and content that moves into a root take nothing. To that comes what the counts
- * of values take. */
+ * of values take. What is shared becomes more when it is copied: that is not what room is kept back for. */
 static int reserve(const struct survey *survey)
 {
 	uint64_t nr_blocks = 0;
@@ -169,7 +167,8 @@ static int reserve(const struct survey *survey)
 		nr_blocks = survey->nr_blocks + tp_tm_cost_of_raising(survey->tm, survey->nr_raised);
 	if (survey->type->cost)
 		nr_blocks += survey->type->cost(survey->type->ctx, survey->nr_values);
-	return thinp_tm_reserve(survey->tm, nr_blocks, THINP_RESERVE_RELEASE);
+	return thinp_tm_reserve(survey->tm, nr_blocks,
+				survey->is_shared ? 0 : THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE);
 }
 
 /* At an internal node of the last level: sees to it that the child of a key can lose an entry, and goes to it. When the

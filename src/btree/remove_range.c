@@ -44,6 +44,7 @@ struct range {
 
 	uint64_t nr_blocks; /* the most the change may take */
 	uint64_t nr_values; /* the most values whose counts it may change */
+	bool is_shared;     /* others own a node on the way, or a neighbour of one */
 	uint64_t nr_raised; /* the most children that get an owner more */
 	uint32_t rounds;    /* how often nodes may still be evened out */
 	uint32_t leaf_rounds;
@@ -59,6 +60,50 @@ struct range {
 };
 
 /* --- before the change --------------------------------------------------------------------------------------------------- */
+
+static int note_owners_of(struct range *range, thinp_block_t block)
+{
+	uint32_t count = 1;
+	int r = 0;
+
+	if (!range->is_shared && !tp_tm_is_shadow(range->tm, block))
+		r = thinp_tm_count(range->tm, block, &count);
+	range->is_shared |= count > 1;
+	return r;
+}
+
+/* A node on the way, and the neighbours of the one below it. */
+static int note_owners_of_frame(struct range *range, const struct tp_path_frame *frame)
+{
+	struct thinp_read_section section;
+	thinp_block_t beside[2] = {frame->at.block, frame->at.block};
+	const void *node;
+	int r;
+
+	thinp_read_begin(thinp_tm_reader(range->tm), &section);
+	r = tp_btree_read_node(&section, range->type, &frame->at, &node);
+	if (!r && frame->index && !frame->is_leaf)
+		beside[0] = tp_node_value64(node, frame->index - 1);
+	if (!r && frame->index + 1 < tp_node_nr_entries(node) && !frame->is_leaf)
+		beside[1] = tp_node_value64(node, frame->index + 1);
+	thinp_read_end(&section);
+	if (!r)
+		r = note_owners_of(range, frame->at.block);
+	for (uint32_t i = 0; !r && i < 2; i++)
+		r = note_owners_of(range, beside[i]);
+	return r;
+}
+
+/* Is there something on the way where the path stands that would become one node more when it is copied? */
+static int note_owners(struct range *range)
+{
+	const struct tp_path *path = &range->path;
+	int r = note_owners_of(range, path->leaf_at.block);
+
+	for (size_t i = 0; !r && !range->is_shared && i < path->nr_frames; i++)
+		r = note_owners_of_frame(range, &path->frames[i]);
+	return r;
+}
 
 /* Finds the tree of the last level. */
 static int find_tree(struct range *range, thinp_block_t root, thinp_block_t *tree)
@@ -81,9 +126,10 @@ static int find_tree(struct range *range, thinp_block_t root, thinp_block_t *tre
 	if (r)
 		return r == THINP_ENODATA ? tp_fail(r, THINP_NO_BLOCK, "no tree of such upper keys") : r;
 	*tree = tp_node_value64(path->leaf, index);
+	r = note_owners(range);
 	range->nr_blocks += path->nr_frames + 1;
 	range->nr_raised = (path->nr_frames + 1) * MOST_CHILDREN;
-	return 0;
+	return r;
 }
 
 /* Goes to the first entry whose key is not smaller; THINP_ENODATA: there is none. */
@@ -116,7 +162,7 @@ static int find_right(struct range *range)
 	r = is_found(seek(range, range->last + 1, &index), &range->has_right);
 	if (range->has_right)
 		range->right = tp_node_key(range->path.leaf, index);
-	return r;
+	return !r && range->has_right ? note_owners(range) : r;
 }
 
 /* The path stands on the first entry of the range. */
@@ -206,10 +252,13 @@ static int survey(struct range *range, thinp_block_t root, bool *found)
 		r = find_right(range);
 	if (!r)
 		r = seek(range, range->first, &index);
+	if (!r)
+		r = note_owners(range);
 	add_up(range);
 	return r ? r : find_left(range, index);
 }
 
+/* What is shared becomes more when it is copied: that is not what room is kept back for. */
 static int reserve(const struct range *range)
 {
 	uint64_t nr_blocks = range->nr_blocks + tp_tm_cost_of_raising(range->tm, range->nr_raised);
@@ -217,7 +266,8 @@ static int reserve(const struct range *range)
 	if (range->type->cost)
 		nr_blocks += range->type->cost(range->type->ctx,
 					       range->nr_values < SIZE_MAX ? (size_t)range->nr_values : SIZE_MAX);
-	return thinp_tm_reserve(range->tm, nr_blocks, THINP_RESERVE_RELEASE);
+	return thinp_tm_reserve(range->tm, nr_blocks,
+				range->is_shared ? 0 : THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE);
 }
 
 /* --- cutting --------------------------------------------------------------------------------------------------------- */
@@ -484,6 +534,7 @@ static int remove_keys(struct thinp_tm *tm, const struct thinp_btree_type *user_
 	range.tm = tm;
 	range.type = &type;
 	range.max_leaves = max_leaves;
+	range.is_shared = false;
 	range.nr_blocks = range.nr_values = range.nr_raised = range.nr_removed = 0;
 	if (!r)
 		r = thinp_tm_status(tm);

@@ -226,8 +226,12 @@ uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 {
 	uint64_t sum = release_nodes(metadata) + release_cost_of(metadata, 0, release_raised(metadata), 0);
 
+	/* one that goes bit by bit keeps copies of a way, and counts of what is below it, until the next bit */
+	sum += most_depth(metadata) +
+	       overflow_growth(metadata, min64(most_depth(metadata) * 256, metadata->now.nr_blocks));
+
 	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
-		sum += release_cost_of_data(sm);
+		sum += release_cost_of_data(sm) + overflow_growth(sm, min64(2 * RELEASE_LEAF, sm->now.nr_blocks));
 	return min64(sum, tp_sm_release_most(metadata));
 }
 

@@ -63,10 +63,17 @@ static int alloc_count(void *ctx, thinp_block_t block, uint32_t *count)
 	return tp_sm_get_count(ctx, block, count);
 }
 
+/* Counts what comes free with the commit. */
+static bool is_reserve_whole(const struct thinp_sm *metadata)
+{
+	return metadata->now.nr_zero >= tp_sm_commit_cost(metadata) + tp_sm_release_cost(metadata);
+}
+
 static int alloc_reserve(void *ctx, uint64_t nr_blocks, uint32_t flags)
 {
 	struct thinp_sm *sm = ctx;
-	bool is_release = flags & THINP_RESERVE_RELEASE;
+	bool is_release =
+		flags & THINP_RESERVE_RELEASE && (!(flags & THINP_RESERVE_WHOLE) || is_reserve_whole(sm->metadata));
 	uint64_t release = is_release ? 0 : tp_sm_release_cost(sm->metadata);
 	uint64_t wanted = nr_blocks <= UINT64_MAX - release ? nr_blocks + release : UINT64_MAX;
 

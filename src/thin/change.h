@@ -7,6 +7,7 @@
 
 #include "store/store.h"
 #include "thin/pool.h"
+#include "transaction/manager.h"
 
 #include <thinp/transaction.h>
 
@@ -49,13 +50,54 @@ int tp_thin_add_insert_cost(const struct thinp_pool *pool, const struct thinp_bt
 int tp_thin_add_remove_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
 			    uint64_t key, uint64_t *nr_blocks) TP_MUST_USE;
 
-/* The record of a device that is to be changed. THINP_ENODATA: no such device. A failure has changed nothing. */
-int tp_thin_get_record(struct thinp_pool *pool, uint64_t dev_id, struct tp_device_record **record) TP_MUST_USE;
+/* The record of a device that is to be changed; flags: for thinp_tm_reserve(), if nobody else owns what is copied.
+ * THINP_ENODATA: no such device. A failure has changed nothing. */
+int tp_thin_get_record(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags,
+		       struct tp_device_record **record) TP_MUST_USE;
+
+#define TP_THIN_DISCARD (THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE)
 
 /* Brings the details tree up to date. */
 int tp_thin_write_records(struct thinp_pool *pool) TP_MUST_USE;
 void tp_thin_forget_records(struct thinp_pool *pool);
 void tp_thin_forget_record(struct thinp_pool *pool, uint64_t dev_id);
+
+/* Deletes a device, between tp_thin_begin_release() and the end. THINP_ENOSPC has changed nothing. */
+int tp_thin_delete(struct thinp_pool *pool, const struct thinp_device_info *info) TP_MUST_USE;
+
+/* The copy of the superblock in the metadata snapshot, if the transaction can go on. THINP_ENOENT: there is none. */
+int tp_thin_read_held(struct thinp_pool *pool, struct tp_thin_superblock *copy) TP_MUST_USE;
+
+/* Drops the metadata snapshot, as tp_thin_delete() a device. */
+int tp_thin_drop_held(struct thinp_pool *pool, const struct tp_thin_superblock *copy) TP_MUST_USE;
+
+/* Steps that give back space; steps.c. Removes mappings of a device from a tree of devices, the first ones first, as many as
+ * there is room for: at most those in so many leaves, 0: no limit. */
+struct tp_thin_part {
+	uint64_t first, last;
+	uint32_t max_leaves;
+};
+
+int tp_thin_remove_part(struct thinp_pool *pool, thinp_block_t *root, uint64_t dev_id, const struct tp_thin_part *part,
+			uint64_t *nr_removed, bool *is_complete) TP_MUST_USE;
+
+/* How many own the mappings of a device? Copies the leaf that refers to them, if others share it. */
+int tp_thin_count_owners(struct thinp_pool *pool, thinp_block_t *root, uint64_t dev_id, thinp_block_t *tree,
+			 uint32_t *count) TP_MUST_USE;
+
+/* Has a change failed half way? As thinp_tm_status(), without a word about it. */
+static inline bool tp_thin_is_marked(const struct thinp_pool *pool)
+{
+	return tp_thin_tm(pool)->poison;
+}
+
+/* When something was done before a failure, and nothing half way, what was done is told, and the next step meets the failure. */
+int tp_thin_settle(const struct thinp_pool *pool, int r, const struct thinp_error_info *before);
+
+static inline bool tp_thin_is_only_room(const struct thinp_pool *pool, int r)
+{
+	return r == THINP_ENOSPC && !tp_thin_is_marked(pool);
+}
 
 int tp_thin_put_details(struct thinp_pool *pool, uint64_t dev_id, const struct tp_device_details *details) TP_MUST_USE;
 

@@ -111,7 +111,7 @@ static int create_snapshot(struct thinp_pool *pool, uint64_t dev_id, uint64_t or
 	if (!r)
 		r = check_clock(pool);
 	if (!r)
-		r = tp_thin_get_record(pool, origin_id, &origin);
+		r = tp_thin_get_record(pool, origin_id, 0, &origin);
 	if (!r)
 		r = share_root(pool, dev_id, info.mapping_root);
 	if (r)
@@ -160,7 +160,7 @@ static int remove_entries(struct thinp_pool *pool, uint64_t dev_id)
 
 /* The entries go first: a leaf that the metadata snapshot shares is copied then, and so each root has all its owners
  * before one of them goes. When there is no room for the tree, they come back. */
-static int delete_device(struct thinp_pool *pool, const struct thinp_device_info *info)
+int tp_thin_delete(struct thinp_pool *pool, const struct thinp_device_info *info)
 {
 	struct thinp_tm *tm = tp_thin_tm(pool);
 	const struct tp_device_details details = {.mapped_blocks = info->mapped_blocks,
@@ -176,7 +176,7 @@ static int delete_device(struct thinp_pool *pool, const struct thinp_device_info
 		return r;
 	tp_thin_forget_record(pool, info->dev_id);
 	r = thinp_btree_del(tm, &pool->device, info->mapping_root);
-	if (r != THINP_ENOSPC || thinp_tm_status(tm))
+	if (!tp_thin_is_only_room(pool, r))
 		return tp_thin_half_way(pool, r);
 	back = add_device(pool, info->dev_id, info->mapping_root, &details);
 	return back ? back : r;
@@ -191,5 +191,5 @@ int thinp_pool_delete_device(struct thinp_pool *pool, uint64_t dev_id)
 		r = thinp_pool_get_device(pool, dev_id, &info);
 	if (!r)
 		r = tp_thin_begin_release(pool);
-	return r ? r : tp_thin_end_release(pool, delete_device(pool, &info));
+	return r ? r : tp_thin_end_release(pool, tp_thin_delete(pool, &info));
 }

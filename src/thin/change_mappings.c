@@ -38,7 +38,7 @@ static int insert(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_blo
 	if (!r)
 		r = tp_mapping_pack(&mapping, value);
 	if (!r)
-		r = tp_thin_get_record(pool, dev_id, &record);
+		r = tp_thin_get_record(pool, dev_id, 0, &record);
 	if (!r)
 		r = thinp_btree_insert(tp_thin_tm(pool), &pool->mappings, pool->live.mapping_root, keys, value,
 				       &pool->live.mapping_root, &is_new);
@@ -84,7 +84,7 @@ static int insert_some(struct thinp_pool *pool, const struct run *run)
 	int r = check_data_blocks(pool, run->data_begin, run->nr);
 
 	if (!r)
-		r = tp_thin_get_record(pool, run->dev_id, &record);
+		r = tp_thin_get_record(pool, run->dev_id, 0, &record);
 	if (!r)
 		r = insert_batch(pool, run, &nr_inserted);
 	if (r)
@@ -117,7 +117,7 @@ static int insert_all(struct thinp_pool *pool, struct run run, uint64_t length, 
 
 		run.nr = length - done < BATCH ? length - done : BATCH;
 		r = insert_some(pool, &run);
-		if (r && (!done || r != THINP_ENOSPC || thinp_tm_status(tp_thin_tm(pool))))
+		if (r && (!done || !tp_thin_is_only_room(pool, r)))
 			return done ? tp_thin_half_way(pool, r) : r;
 		if (r) {
 			tp_error_restore(&before);
@@ -155,7 +155,7 @@ static int remove_range(struct thinp_pool *pool, uint64_t dev_id, uint64_t first
 	const uint64_t first_keys[] = {dev_id, first};
 	const uint64_t last_keys[] = {dev_id, last};
 	struct tp_device_record *record;
-	int r = tp_thin_get_record(pool, dev_id, &record);
+	int r = tp_thin_get_record(pool, dev_id, TP_THIN_DISCARD, &record);
 
 	if (!r)
 		r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->removals, pool->live.mapping_root, first_keys,
@@ -172,12 +172,12 @@ int thinp_pool_remove_range(struct thinp_pool *pool, uint64_t dev_id, uint64_t f
 {
 	uint64_t nr_removed;
 	bool is_complete;
-	int r = tp_thin_begin_release(pool);
+	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
 	r = remove_range(pool, dev_id, first_virtual, last_virtual, max_leaves, &nr_removed, &is_complete);
-	r = tp_thin_end_release(pool, r);
+	r = tp_thin_end_change(pool, r);
 	if (r)
 		return r;
 	if (out_nr_removed)

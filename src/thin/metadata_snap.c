@@ -87,7 +87,18 @@ static int read_copy(struct thinp_pool *pool, struct tp_thin_superblock *copy)
 	return r ? r : tp_thin_superblock_check_snap_roots(copy, thinp_reader_nr_blocks(pool->reader));
 }
 
-static int drop(struct thinp_pool *pool, const struct tp_thin_superblock *copy)
+int tp_thin_read_held(struct thinp_pool *pool, struct tp_thin_superblock *copy)
+{
+	int r = thinp_pool_status(pool);
+
+	if (r)
+		return r;
+	if (!pool->live.held_root)
+		return tp_fail(THINP_ENOENT, THINP_NO_BLOCK, "the pool has no metadata snapshot");
+	return read_copy(pool, copy);
+}
+
+int tp_thin_drop_held(struct thinp_pool *pool, const struct tp_thin_superblock *copy)
 {
 	struct thinp_tm *tm = tp_thin_tm(pool);
 	int r = thinp_btree_del(tm, &pool->drops, copy->mapping_root);
@@ -105,14 +116,9 @@ static int drop(struct thinp_pool *pool, const struct tp_thin_superblock *copy)
 int thinp_pool_release_metadata_snap(struct thinp_pool *pool)
 {
 	struct tp_thin_superblock copy;
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_read_held(pool, &copy);
 
-	if (r)
-		return r;
-	if (!pool->live.held_root)
-		return tp_fail(THINP_ENOENT, THINP_NO_BLOCK, "the pool has no metadata snapshot");
-	r = read_copy(pool, &copy);
 	if (!r)
 		r = tp_thin_begin_release(pool);
-	return r ? r : tp_thin_end_release(pool, drop(pool, &copy));
+	return r ? r : tp_thin_end_release(pool, tp_thin_drop_held(pool, &copy));
 }

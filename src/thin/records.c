@@ -8,6 +8,7 @@
  *
  * A device that is looked for is looked for here first.
  */
+#include "btree/look.h"
 #include "thin/change.h"
 
 static struct tp_device_record *slot_of(const struct thinp_pool *pool, uint64_t dev_id)
@@ -72,16 +73,16 @@ void tp_thin_forget_record(struct thinp_pool *pool, uint64_t dev_id)
 }
 
 /* Its leaf is copied now, so that it can be written in place later. */
-static int make_record(struct thinp_pool *pool, uint64_t dev_id, struct tp_device_details *details)
+static int make_record(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags, struct tp_device_details *details)
 {
 	struct thinp_device_info info = {.size = sizeof(info)};
-	uint64_t nr_blocks = 0;
+	struct tp_look way = {.path = NULL};
 	int r = thinp_pool_get_device(pool, dev_id, &info);
 
 	if (!r)
-		r = tp_thin_add_insert_cost(pool, &pool->details, pool->live.details_root, &dev_id, &nr_blocks);
+		r = tp_look(tp_thin_tm(pool), &pool->details, pool->live.details_root, &dev_id, &way);
 	if (!r)
-		r = thinp_tm_reserve(tp_thin_tm(pool), nr_blocks, 0);
+		r = thinp_tm_reserve(tp_thin_tm(pool), way.nr_blocks, way.first_shared == way.nr_nodes ? flags : 0);
 	if (r)
 		return r;
 	*details = (struct tp_device_details){.mapped_blocks = info.mapped_blocks,
@@ -91,7 +92,7 @@ static int make_record(struct thinp_pool *pool, uint64_t dev_id, struct tp_devic
 	return tp_thin_put_details(pool, dev_id, details);
 }
 
-int tp_thin_get_record(struct thinp_pool *pool, uint64_t dev_id, struct tp_device_record **out)
+int tp_thin_get_record(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags, struct tp_device_record **out)
 {
 	struct tp_device_record *record = slot_of(pool, dev_id);
 	struct tp_device_details details;
@@ -100,7 +101,7 @@ int tp_thin_get_record(struct thinp_pool *pool, uint64_t dev_id, struct tp_devic
 	if (!is_record_of(record, dev_id)) {
 		r = write_record(pool, record);
 		if (!r)
-			r = make_record(pool, dev_id, &details);
+			r = make_record(pool, dev_id, flags, &details);
 		if (r)
 			return r;
 		*record = (struct tp_device_record){.is_used = true, .dev_id = dev_id, .details = details};

@@ -10,6 +10,7 @@
 #include "support/meta_check.h"
 #include "thin/change.h"
 
+#include <thinp/pool_space.h>
 #include <thinp/pool_view.h>
 
 #include <setjmp.h>
@@ -299,6 +300,11 @@ static int map_many_shared(struct stage *stage)
 	return map_run(of(stage), 1, 100);
 }
 
+static int map_more(struct stage *stage)
+{
+	return map_run(of(stage), 2, 1000);
+}
+
 static int map_one(struct stage *stage)
 {
 	struct pools *p = of(stage);
@@ -353,6 +359,57 @@ static int unmap_range(struct stage *stage)
 
 	assert_int_equal(nr_removed, r ? UNTOUCHED : 211);
 	return r;
+}
+
+static int unmap_step(struct stage *stage)
+{
+	struct thinp_pool_step step = {.size = sizeof(step), .nr_removed = UNTOUCHED};
+	int r = thinp_pool_remove_step(pool_of(stage), 3, 20, 270, 0, &step);
+
+	assert_int_equal(step.nr_removed, r ? UNTOUCHED : 251);
+	return r;
+}
+
+static int delete_some(struct stage *stage, uint32_t max_leaves, bool is_complete)
+{
+	struct thinp_pool_step step = {.size = sizeof(step), .nr_removed = UNTOUCHED};
+	int r = thinp_pool_delete_step(pool_of(stage), 2, max_leaves, &step);
+
+	assert_int_equal(step.nr_removed == UNTOUCHED, r != 0);
+	if (!r)
+		assert_int_equal(step.is_complete, is_complete);
+	return r;
+}
+
+static int delete_leaf(struct stage *stage)
+{
+	return delete_some(stage, 1, false);
+}
+
+static int delete_rest(struct stage *stage)
+{
+	return delete_some(stage, 0, true);
+}
+
+static int release_some(struct stage *stage, uint32_t max_leaves, bool is_complete)
+{
+	struct thinp_pool_step step = {.size = sizeof(step), .nr_removed = UNTOUCHED};
+	int r = thinp_pool_release_step(pool_of(stage), max_leaves, &step);
+
+	assert_int_equal(step.nr_removed == UNTOUCHED, r != 0);
+	if (!r)
+		assert_int_equal(step.is_complete, is_complete);
+	return r;
+}
+
+static int release_leaf(struct stage *stage)
+{
+	return release_some(stage, 1, false);
+}
+
+static int release_rest(struct stage *stage)
+{
+	return release_some(stage, 0, true);
 }
 
 static int delete_origin(struct stage *stage)
@@ -464,6 +521,16 @@ static const struct act acts[] = {
 	{"delete", delete_origin, false},
 	{"release", release, false},
 	{"lower again", lower, false},
+	{"commit the third time", commit, true},
+	{"unmap a step", unmap_step, false},
+	{"hold once more", hold, false},
+	{"take more", take_many, false},
+	{"map more", map_more, false},
+	{"commit the fourth time", commit, true},
+	{"delete a leaf", delete_leaf, false},
+	{"delete the rest", delete_rest, false},
+	{"release a leaf", release_leaf, false},
+	{"release the rest", release_rest, false},
 	{"commit the last time", commit, true},
 	{NULL, NULL, false},
 };
@@ -601,6 +668,9 @@ const struct covered failures_of_changing_pools[] = {
 	{"thinp_pool_grow_metadata", &changing},
 	{"thinp_pool_reserve_metadata_snap", &changing},
 	{"thinp_pool_release_metadata_snap", &changing},
+	{"thinp_pool_remove_step", &changing},
+	{"thinp_pool_delete_step", &changing},
+	{"thinp_pool_release_step", &changing},
 	{"thinp_pool_view_open", &viewing},
 	{"thinp_pool_live_begin", &viewing},
 	{NULL, NULL},

@@ -14,7 +14,7 @@
 #include <thinp/block.h>
 #include <thinp/transaction.h>
 
-enum { PLAY_MOST_ACTS = 40, PLAY_CACHE = 8, PLAY_LARGE = 256 << 10 };
+enum { PLAY_MOST_ACTS = 48, PLAY_CACHE = 8, PLAY_LARGE = 256 << 10 };
 
 /* What stages begin with. */
 struct stage {

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** @file
+ *  @brief What changes of a pool cost, and giving space back when nearly none is left.
+ *
+ *  Deleting a device, taking away many mappings and dropping the metadata snapshot can each need more metadata blocks in
+ *  one transaction than are left. The functions here do as much of it as fits. The caller commits and calls again, until
+ *  nothing is left to be done; between the calls it may tell how far it is, do something else, or stop: what each commit
+ *  leaves is a sound pool, and another process can go on later.
+ *
+ *  A pool keeps back what the least of such steps needs. So right after a commit each of them gets on, however full the
+ *  pool is, unless a view holds back what the commit freed, or another writer has filled the pool further.
+ */
+#ifndef THINP_POOL_SPACE_H
+#define THINP_POOL_SPACE_H
+
+#include <thinp/pool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What a step has done. */
+struct thinp_pool_step {
+	size_t size;          /**< sizeof(struct thinp_pool_step), set by whoever makes the struct */
+	uint64_t nr_removed;  /**< mappings that are gone */
+	uint32_t is_complete; /**< 1: nothing is left to be done; 0: call again, after a commit if there was no room */
+	uint32_t reserved;    /**< 0 */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_pool_step) == 24, "published layout, version 1");
+
+/** Take away mappings of a range, the first ones first: as many as there is room for.
+ *
+ *  @param pool           the pool
+ *  @param dev_id         the device
+ *  @param first_virtual  first virtual block
+ *  @param last_virtual   last one; UINT64_MAX: to the end
+ *  @param max_leaves     not more than those in so many blocks of metadata, about 250 each; 0: no limit
+ *  @param[in,out] step   `size` set by the caller; at most that many bytes are filled in
+ *  @retval 0             done, as far as @p step tells
+ *  @retval THINP_ENOSPC  not even the least step has room: commit first
+ *  @return or as thinp_pool_remove_range()
+ */
+THINP_API int thinp_pool_remove_step(struct thinp_pool *pool, uint64_t dev_id, uint64_t first_virtual,
+				     uint64_t last_virtual, uint32_t max_leaves, struct thinp_pool_step *step);
+
+/** Delete a device, as far as there is room: its mappings, the first ones first, then the device itself. What is left of it
+ *  can be used until the last step.
+ *
+ *  @param pool          the pool
+ *  @param dev_id        the device
+ *  @param max_leaves    as in thinp_pool_remove_step(); mappings that a snapshot has, too, may go all at once nevertheless
+ *  @param[in,out] step  as there
+ *  @return as thinp_pool_remove_step()
+ */
+THINP_API int thinp_pool_delete_step(struct thinp_pool *pool, uint64_t dev_id, uint32_t max_leaves,
+				     struct thinp_pool_step *step);
+
+/** Drop the metadata snapshot, as far as there is room: device by device. Who reads it meanwhile finds what is left.
+ *
+ *  @param pool          the pool
+ *  @param max_leaves    as in thinp_pool_delete_step()
+ *  @param[in,out] step  as there
+ *  @retval THINP_ENOENT  there is none; nothing was changed
+ *  @return or as thinp_pool_remove_step()
+ */
+THINP_API int thinp_pool_release_step(struct thinp_pool *pool, uint32_t max_leaves, struct thinp_pool_step *step);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
