@@ -96,23 +96,31 @@ static int apply(struct thinp_pool *pool, const struct tp_fix *fix)
 	}
 }
 
-/* As many as there is room for, at least one. */
-static int apply_all(struct thinp_pool *pool, const struct tp_fixes *fixes)
+static int set_sums(struct thinp_pool *pool, const struct tp_fixes *fixes)
 {
-	struct thinp_error_info before = {.size = sizeof(before)};
 	int r = 0;
 
-	thinp_error_last(&before);
 	for (int space = THINP_POOL_DATA; !r && space <= THINP_POOL_METADATA; space++)
 		if (fixes->has_used[space])
 			r = tp_pool_set_nr_used(pool, space, fixes->nr_used[space]);
+	return r;
+}
+
+/* As many as there is room for, at least one. What there is no room for is passed over: others give room for it. */
+static int apply_all(struct thinp_pool *pool, const struct tp_fixes *fixes)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+	size_t nr_left = 0;
+	int r = set_sums(pool, fixes);
+
+	thinp_error_last(&before);
 	for (size_t i = 0; !r && i < fixes->nr; i++) {
 		r = apply(pool, &fixes->entries[i]);
-		if (r == THINP_ENOSPC && i && !thinp_pool_status(pool)) {
-			tp_error_restore(&before);
-			return 0;
-		}
+		if (r == THINP_ENOSPC && ++nr_left < fixes->nr)
+			r = thinp_pool_status(pool);
 	}
+	if (!r && nr_left)
+		tp_error_restore(&before);
 	return r;
 }
 

@@ -307,6 +307,46 @@ static void a_pool_with_little_room_is_put_right_in_steps(void **state)
 	thinp_io_close(io);
 }
 
+/* Gives every free metadata block a reference but those that a commit needs, as a kernel can leave a pool. */
+static void lose_metadata(struct thinp_pool *pool)
+{
+	struct thinp_sm *metadata = pool->store->metadata;
+	struct thinp_sm_info info = {.size = sizeof(info)};
+
+	assert_int_equal(thinp_pool_begin(pool), 0);
+	thinp_sm_get_info(metadata, &info);
+	for (uint64_t block = 0; block < info.nr_blocks && info.nr_allocatable > info.commit_cost; block++) {
+		uint32_t count;
+
+		assert_int_equal(thinp_sm_count(metadata, block, &count), 0);
+		if (!count)
+			assert_int_equal(thinp_sm_inc(metadata, block, 1), 0);
+		thinp_sm_get_info(metadata, &info);
+	}
+	assert_int_equal(thinp_pool_commit(pool), 0);
+}
+
+/* Metadata blocks leak, too, so that none is left: giving these back makes room for the rest. */
+static void a_pool_without_room_is_put_right_by_what_it_gets_back(void **state)
+{
+	enum { NR_BITMAPS = 800 };
+	struct thinp_io *io = new_device(2000);
+	struct thinp_pool *pool = open_pool(io, NR_BITMAPS * PER_BITMAP);
+	int nr_commits;
+
+	(void)state;
+	assert_int_equal(thinp_pool_begin(pool), 0);
+	for (uint64_t i = 1; i < NR_BITMAPS; i++)
+		assert_int_equal(thinp_pool_inc_data(pool, i * PER_BITMAP + i, 1), 0);
+	assert_int_equal(thinp_pool_commit(pool), 0);
+	for (int i = 0; i < 3; i++) /* a commit gives back what was kept for it */
+		lose_metadata(pool);
+	thinp_pool_close(pool);
+	fix_counting(io, &nr_commits);
+	assert_true(nr_commits > 1);
+	thinp_io_close(io);
+}
+
 /* --- what fails --- */
 
 static int fix_and_clear(struct thinp_io *io, const struct thinp_allocator *allocator)
@@ -453,6 +493,7 @@ int main(void)
 		cmocka_unit_test(TOOL_04_nothing_is_put_right_beside_a_fatal_finding),
 		cmocka_unit_test(more_leaks_than_are_noted_at_once),
 		cmocka_unit_test(a_pool_with_little_room_is_put_right_in_steps),
+		cmocka_unit_test(a_pool_without_room_is_put_right_by_what_it_gets_back),
 		cmocka_unit_test(memory_may_fail_at_any_time),
 		cmocka_unit_test(the_device_may_fail_at_any_time),
 		cmocka_unit_test(after_a_crash_it_is_as_it_was_or_put_right),
