@@ -25,7 +25,8 @@ struct args {
 
 static int no_room(void)
 {
-	return thinp_error_report(THINP_ENOSPC, THINP_NO_BLOCK, "there is no room in the metadata for so many mappings");
+	return thinp_error_report(THINP_ENOSPC, THINP_NO_BLOCK,
+				  "there is no room in the metadata for so many mappings");
 }
 
 static int add_run(struct args *args, const struct run *run)
