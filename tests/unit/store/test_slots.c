@@ -202,6 +202,33 @@ static void COW_02_a_slot_that_cannot_be_read_keeps_writers_out(void **state)
 	}
 }
 
+static void what_is_shown_instead_can_be_copied(void **state)
+{
+	const struct thinp_copy_root root = {
+		.index = 0, .kind = THINP_ROOT_TREE, .nr_levels = 1, .value_size = STORE_VALUE_SIZE};
+	const struct thinp_copy_opts copy_opts = {.size = sizeof(copy_opts), .roots = &root, .nr_roots = 1};
+	const struct thinp_io_opts opts = {.size = sizeof(opts), .nr_blocks = NR_BLOCKS};
+	struct thinp_store *store;
+	struct thinp_view *view;
+	struct thinp_io *io;
+
+	(void)state;
+	commit_some(0, 200);
+	commit_some(100, 200);
+	fail_reads_of(newest_slot());
+	close_store();
+	assert_int_equal(thinp_io_open_memory(&opts, &io), 0);
+	assert_int_equal(store_world_open_on(w, w->io, THINP_STORE_READ_ONLY, &store), 0);
+	assert_int_equal(thinp_view_open(store, &view), 0);
+	assert_int_equal(thinp_view_copy(view, io, &copy_opts), 0);
+	thinp_view_close(view);
+	thinp_store_close(store);
+	assert_int_equal(store_world_open_on(w, io, 0, &store), 0);
+	store_world_check(store, &before);
+	thinp_store_close(store);
+	thinp_io_close(io);
+}
+
 static void COW_02_with_one_slot_unreadable_and_the_other_not_sound_opening_fails(void **state)
 {
 	(void)state;
@@ -537,6 +564,7 @@ int main(void)
 		TEST(COW_01_a_torn_newest_slot_leads_to_the_commit_before),
 		TEST(a_slot_that_was_emptied_is_told_of),
 		TEST(COW_02_a_slot_that_cannot_be_read_keeps_writers_out),
+		TEST(what_is_shown_instead_can_be_copied),
 		TEST(COW_02_with_one_slot_unreadable_and_the_other_not_sound_opening_fails),
 		TEST(COW_02_without_a_sound_slot_opening_fails),
 		TEST(a_commit_with_unknown_features_is_not_passed_over),
