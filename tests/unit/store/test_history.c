@@ -22,18 +22,23 @@ enum { NR_BLOCKS = 400 };
 
 static struct store_world world, *const w = &world;
 
+static int setup_with(void **state, uint64_t nr_blocks)
+{
+	const struct thinp_store_opts opts = {.size = sizeof(opts), .cache_blocks = 64};
+
+	*state = w;
+	store_world_begin(w, nr_blocks, &opts, NULL);
+	return 0;
+}
+
 static int setup(void **state)
 {
-	*state = w;
-	store_world_begin(w, NR_BLOCKS, NULL, NULL);
-	return 0;
+	return setup_with(state, NR_BLOCKS);
 }
 
 static int setup_small(void **state)
 {
-	*state = w;
-	store_world_begin(w, 200, NULL, NULL);
-	return 0;
+	return setup_with(state, 200);
 }
 
 /* --- space --- */
@@ -111,7 +116,7 @@ static void COW_03_a_limit_keeps_a_forgotten_view_from_filling_the_store(void **
 	begin_in_memory(400, 150);
 	shown = w->committed;
 	view = open_view();
-	for (uint64_t i = 0; i < 10000; i++) {
+	for (uint64_t i = 0; i < 3000; i++) {
 		store_world_commit_some(w, i % STORE_KEYS, 1);
 		assert_true(store_world_info(w->store).nr_held_blocks <= 150);
 	}
