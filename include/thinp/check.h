@@ -196,7 +196,8 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_check_result) == 144, "
 
 /** Check the metadata of a pool on a device, however damaged it is.
  *
- *  What the device holds must not change meanwhile: the pool must not be in use, or its metadata snapshot be asked for.
+ *  What the device holds must not change meanwhile: the pool must not be in use, or its metadata snapshot be asked for. Of
+ *  a pool that this program has open for changes, thinp_check_pool() checks everything.
  *  Memory grows with the metadata and the data in use, not with what damaged fields say: about 32 bytes for a metadata
  *  block and half a byte for a data block of each task.
  *
@@ -214,13 +215,18 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_check_result) == 144, "
 THINP_API int thinp_check_device(struct thinp_io *io, const struct thinp_check_opts *opts,
 				 struct thinp_check_result *result);
 
-/** Check the pool that is open: thinp_check_device() on its device. Of a pool that was opened on its metadata snapshot,
- *  the snapshot is checked.
+/** Check the pool that is open. Of a pool that was opened on its metadata snapshot, the snapshot is checked; of one opened
+ *  for reading, what its device holds, as by thinp_check_device().
+ *
+ *  Of a pool opened for changes, it is the last commit when the check begins, all of it, counts included. From any thread;
+ *  the one that changes the pool may go on meanwhile, with commits as well: the check has a view of the store, and costs
+ *  what views cost.
  *
  *  @param pool            the pool
  *  @param opts            as for thinp_check_device()
  *  @param[in,out] result  as for thinp_check_device()
- *  @return as thinp_check_device()
+ *  @retval THINP_ESTALE   the pool was changed so much that the view had to give way; what was told before holds
+ *  @return or as thinp_check_device()
  */
 THINP_API int thinp_check_pool(struct thinp_pool *pool, const struct thinp_check_opts *opts,
 			       struct thinp_check_result *result);

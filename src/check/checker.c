@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/opts.h"
+#include "store/view.h"
 #include "thin/pool.h"
 
 #include <stdlib.h>
@@ -158,8 +159,24 @@ int tp_checker_run_tasks(struct tp_checker *checker, int (*fn)(struct tp_worker 
 
 /* --- stages --- */
 
+/* Blocks of a view that has become stale may hold anything: what was found in them is not told. Those that were read while
+ * it was not had what they should have, because it is told before they are used again. */
+static int check_view(const struct tp_checker *checker)
+{
+	struct thinp_view_info info = {.size = sizeof(info)};
+
+	if (!checker->view)
+		return 0;
+	thinp_view_get_info(checker->view, &info);
+	return info.is_stale ? tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "the view that is checked had to give way") : 0;
+}
+
 static int tell(struct tp_checker *checker)
 {
+	int r = check_view(checker);
+
+	if (r)
+		return r;
 	for (size_t i = 1; i < checker->nr_workers; i++)
 		tp_finder_join(&checker->workers[0].finder, &checker->workers[i].finder);
 	return tp_finder_tell(&checker->workers[0].finder, checker->opts.finding, checker->opts.finding_ctx);
@@ -433,10 +450,10 @@ static int take_opts(struct tp_checker *checker, const struct thinp_check_opts *
 	return r;
 }
 
-int tp_check(struct thinp_io *io, uint32_t more_flags, const struct thinp_check_opts *user_opts, struct tp_fixes *fixes,
-	     struct thinp_check_result *result)
+int tp_check(struct thinp_io *io, struct thinp_view *view, uint32_t more_flags,
+	     const struct thinp_check_opts *user_opts, struct tp_fixes *fixes, struct thinp_check_result *result)
 {
-	struct tp_checker checker = {.io = io, .fixes = fixes};
+	struct tp_checker checker = {.io = io, .view = view, .fixes = fixes};
 	int r = take_opts(&checker, user_opts);
 
 	if (r)
@@ -454,10 +471,21 @@ int tp_check(struct thinp_io *io, uint32_t more_flags, const struct thinp_check_
 
 int thinp_check_device(struct thinp_io *io, const struct thinp_check_opts *opts, struct thinp_check_result *result)
 {
-	return tp_check(io, 0, opts, NULL, result);
+	return tp_check(io, NULL, 0, opts, NULL, result);
 }
 
 int thinp_check_pool(struct thinp_pool *pool, const struct thinp_check_opts *opts, struct thinp_check_result *result)
 {
-	return tp_check(pool->io, pool->is_metadata_snap ? THINP_CHECK_METADATA_SNAP : 0, opts, NULL, result);
+	struct thinp_view *view;
+	int r;
+
+	if (!pool->store)
+		return tp_check(pool->io, NULL, pool->is_metadata_snap ? THINP_CHECK_METADATA_SNAP : 0, opts, NULL,
+				result);
+	r = thinp_view_open(pool->store, &view);
+	if (r)
+		return r;
+	r = tp_check(pool->io, view, 0, opts, NULL, result);
+	thinp_view_close(view);
+	return r;
 }

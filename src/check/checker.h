@@ -109,7 +109,8 @@ struct tp_fixes;
 
 struct tp_checker {
 	struct thinp_io *io;
-	struct tp_fixes *fixes; /* where to note what can be put right; NULL: nowhere */
+	struct tp_fixes *fixes;  /* where to note what can be put right; NULL: nowhere */
+	struct thinp_view *view; /* its commit is checked; NULL: what block 0 has */
 	struct thinp_check_opts opts;
 	struct tp_memory memory;
 	bool only_snap;
@@ -240,9 +241,10 @@ int tp_maps_check(struct tp_checker *checker);
 
 /* --- checker.c --- */
 
-/* Checks; what can be put right is noted in fixes, unless that is NULL. */
-int tp_check(struct thinp_io *io, uint32_t more_flags, const struct thinp_check_opts *opts, struct tp_fixes *fixes,
-	     struct thinp_check_result *result);
+/* Checks the commit of a view, or, when that is NULL, what block 0 has; what can be put right is noted in fixes, unless that
+ * is NULL. */
+int tp_check(struct thinp_io *io, struct thinp_view *view, uint32_t more_flags, const struct thinp_check_opts *opts,
+	     struct tp_fixes *fixes, struct thinp_check_result *result);
 
 /* Counts a block as read; asks the progress callback now and then. Non-zero: THINP_ECANCELED. */
 int tp_checker_read(struct tp_worker *worker, size_t nr_blocks);

@@ -172,7 +172,7 @@ static int look(struct thinp_pool *pool, const struct thinp_check_opts *opts, st
 
 	tp_fixes_clear(fixes);
 	*result = (struct thinp_check_result){.size = sizeof(*result)};
-	r = tp_check(pool->io, 0, opts, fixes, result);
+	r = tp_check(pool->io, NULL, 0, opts, fixes, result);
 	return !r && fixes->is_short ? THINP_ENOMEM : r;
 }
 
@@ -246,7 +246,7 @@ int thinp_check_clear_needs_check(struct thinp_pool *pool, const struct thinp_ch
 	int r = begin(pool, user_opts, &opts);
 
 	if (!r)
-		r = tp_check(pool->io, 0, &opts, NULL, &now);
+		r = tp_check(pool->io, NULL, 0, &opts, NULL, &now);
 	if (!r && result)
 		tp_result_give(result, &now, sizeof(now));
 	if (!r && (now.nr_fatal || now.nr_leak || now.nr_meta))

@@ -6,9 +6,12 @@
 #include "base/error.h"
 #include "check/checker.h"
 #include "format/kind.h"
+#include "store/view.h"
 
 #include <inttypes.h>
 #include <string.h>
+
+#define MAX_TORN 100u /* so often, a block that is read again and again is not in the middle of a write */
 
 /* A field of the superblock that is not as it should be. */
 static void found(struct tp_checker *checker, int rule, int severity, uint64_t stored, uint64_t expected,
@@ -25,6 +28,11 @@ static void found(struct tp_checker *checker, int rule, int severity, uint64_t s
 			 expected);
 }
 
+static bool has_checksum(const uint8_t *data)
+{
+	return (tp_block_crc(data) ^ TP_CSUM_XOR_THIN_SUPERBLOCK) == tp_load_le32(data);
+}
+
 /* Of block 0: is it one? Nothing behind it is looked at when not. */
 static bool check_identity(struct tp_checker *checker, const uint8_t *data)
 {
@@ -36,8 +44,7 @@ static bool check_identity(struct tp_checker *checker, const uint8_t *data)
 		return false;
 	}
 	/* the kernel refuses a superblock that says it is elsewhere, but it can be read */
-	return tp_check_block(worker, data, 0, THINP_CHECK_SUPERBLOCK) ||
-	       (data && (tp_block_crc(data) ^ TP_CSUM_XOR_THIN_SUPERBLOCK) == tp_load_le32(data));
+	return tp_check_block(worker, data, 0, THINP_CHECK_SUPERBLOCK) || (data && has_checksum(data));
 }
 
 static bool check_features(struct tp_checker *checker)
@@ -144,10 +151,26 @@ static void check_roots(struct tp_checker *checker)
 	}
 }
 
+/* Block 0, or what a view has of it. While a pool is in use, block 0 may be read in the middle of a write. */
+static const uint8_t *read_superblock(struct tp_checker *checker)
+{
+	const uint8_t *data;
+	unsigned nr = 0;
+
+	if (checker->view)
+		return checker->view->commit->record;
+	if (!checker->device_blocks)
+		return NULL;
+	do
+		data = tp_window_read_one(&checker->ahead, 0);
+	while (checker->only_snap && data && !has_checksum(data) && ++nr < MAX_TORN);
+	return data;
+}
+
 int tp_superblock_check(struct tp_checker *checker, bool *go_on)
 {
 	struct tp_worker *worker = &checker->workers[0];
-	const uint8_t *data = checker->device_blocks ? tp_window_read_one(&checker->ahead, 0) : NULL;
+	const uint8_t *data = read_superblock(checker);
 
 	worker->nr_read++;
 	*go_on = false;
