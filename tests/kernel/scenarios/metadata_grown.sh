@@ -29,6 +29,7 @@ guest_grows() {
 }
 
 host() {
+	expected+='|growing the metadata device from'
 	blank_device metadata 160M
 	blank_device data 32M
 	machine guest_grows
