@@ -11,6 +11,7 @@ guest_makes() {
 }
 
 host() {
+	expected+='|is larger than 33292800 sectors: excess space will not be used'
 	blank_device metadata 17G
 	blank_device data 32M
 	machine guest_makes

@@ -34,6 +34,7 @@ dump() { # arguments, the last of which is the file to write; without the pool's
 }
 
 host() {
+	expected+='|metadata snapshot already exists|reserve_metadata_snap message failed'
 	blank_device metadata 4M
 	blank_device data 32M
 	machine guest_reserves
