@@ -43,13 +43,23 @@ uint32_t tp_bits_find_clear(const uint64_t *bits, uint32_t i)
 	return find(bits, i, UINT64_MAX);
 }
 
+/* One bit for each of eight bytes that is not 0, the first byte's lowest. Adding 127 to the low seven bits of a byte gives its
+ * highest bit when any of them is set; the multiplication brings the highest bits together. */
+static uint64_t nonzero_bytes(const uint8_t *bytes)
+{
+	const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
+	uint64_t eight = tp_load_le64(bytes);
+
+	return ((((eight & low) + low) | eight) & ~low) * UINT64_C(0x0002040810204081) >> 56;
+}
+
 uint64_t tp_page_used_word(const struct tp_page *page, uint32_t w)
 {
 	const uint8_t *counts = page->counts + (size_t)w * 64;
 	uint64_t word = 0;
 
-	for (uint32_t i = 0; i < 64; i++)
-		word |= (uint64_t)(counts[i] != 0) << i;
+	for (uint32_t i = 0; i < 64; i += 8)
+		word |= nonzero_bytes(counts + i) << i;
 	return word;
 }
 
