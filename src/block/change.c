@@ -31,14 +31,22 @@
 /* So many blocks are forgotten at a time, for readers may wait for the lock. */
 #define NR_ABORTED_AT_ONCE 64u
 
+/* The size is asked for when a transaction changes its first block, and when it seems to have grown: each time costs a
+ * system call or two. A device that has become smaller since refuses the batch. */
 static int check_range(struct thinp_bm *bm, thinp_block_t block)
 {
 	uint64_t nr_blocks;
-	int r = thinp_io_size(bm->cache.io, &nr_blocks);
+	int r;
 
-	if (!r && block >= nr_blocks)
-		r = tp_fail(THINP_ERANGE, block, "beyond the end of the device, %" PRIu64 " blocks", nr_blocks);
-	return r;
+	if (block < bm->nr_blocks)
+		return 0;
+	r = thinp_io_size(bm->cache.io, &nr_blocks);
+	if (r)
+		return r;
+	bm->nr_blocks = nr_blocks;
+	if (block >= nr_blocks)
+		return tp_fail(THINP_ERANGE, block, "beyond the end of the device, %" PRIu64 " blocks", nr_blocks);
+	return 0;
 }
 
 /* May anything be changed? Takes the memory for writing while failing is still harmless. */
@@ -284,6 +292,7 @@ static void end_transaction(struct thinp_bm *bm)
 		tp_cache_note_no_change(&bm->cache, bm->cache.changed);
 	tp_own_unlink_all(&bm->cache);
 	pthread_mutex_unlock(&bm->cache.lock);
+	bm->nr_blocks = 0;
 }
 
 int thinp_bm_commit(struct thinp_bm *bm, thinp_block_t block, const struct thinp_block_type *type, const void *data)
@@ -320,6 +329,7 @@ void thinp_bm_abort(struct thinp_bm *bm)
 {
 	while (!abort_some(&bm->cache))
 		;
+	bm->nr_blocks = 0;
 	if (bm->writer.failure != THINP_EUNKNOWN)
 		bm->writer.failure = 0;
 }

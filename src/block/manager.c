@@ -34,6 +34,7 @@ int thinp_bm_create(struct thinp_io *io, const struct thinp_bm_opts *user_opts, 
 	}
 	bm->cache.use_huge_pages = opts.flags & THINP_BM_HUGE_PAGES;
 	tp_writer_init(&bm->writer, &bm->cache);
+	bm->nr_blocks = 0;
 	*out = bm;
 	return 0;
 }

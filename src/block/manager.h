@@ -13,6 +13,7 @@
 struct thinp_bm {
 	struct tp_cache cache;
 	struct tp_writer writer;
+	uint64_t nr_blocks; /* that the device had when it was asked in this transaction; 0: not asked yet */
 };
 
 struct thinp_reader {
