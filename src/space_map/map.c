@@ -252,9 +252,12 @@ void tp_sm_get_root(const struct thinp_sm *sm, struct tp_sm_root *root)
 static void commit_page(struct thinp_sm *sm, struct tp_page *page, bool hold)
 {
 	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
-		uint64_t used = tp_page_used_word(page, w);
-		uint64_t freed = page->committed[w] & ~used;
+		uint64_t used, freed;
 
+		if (page->available[w] == UINT64_MAX)
+			continue; /* neither used nor committed: most words of a map with room */
+		used = tp_page_used_word(page, w);
+		freed = page->committed[w] & ~used;
 		page->committed[w] = used;
 		if (!freed)
 			continue;

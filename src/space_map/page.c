@@ -189,23 +189,29 @@ struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t
 	return NULL;
 }
 
+/* Each commit asks several times, and most chunks have a few pages in many places: so the loop is a short one. */
+static uint64_t next_place(const struct tp_directory_chunk *chunk, uint64_t i)
+{
+	while (i < TP_DIRECTORY_CHUNK && !chunk->pages[i] && !chunk->remnants[i])
+		i++;
+	return i;
+}
+
 bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *number, struct tp_page **page,
 			   struct tp_remnant **remnant)
 {
-	uint64_t n = *number;
+	uint64_t i = *number % TP_DIRECTORY_CHUNK;
 
-	for (; n / TP_DIRECTORY_CHUNK < directory->nr_chunks; n++) {
-		const struct tp_directory_chunk *chunk = directory->chunks[n / TP_DIRECTORY_CHUNK];
+	for (uint64_t c = *number / TP_DIRECTORY_CHUNK; c < directory->nr_chunks; c++, i = 0) {
+		const struct tp_directory_chunk *chunk = directory->chunks[c];
 
-		if (!chunk) {
-			n |= TP_DIRECTORY_CHUNK - 1;
+		i = chunk ? next_place(chunk, i) : TP_DIRECTORY_CHUNK;
+		if (i == TP_DIRECTORY_CHUNK)
 			continue;
-		}
-		*page = chunk->pages[n % TP_DIRECTORY_CHUNK];
-		*remnant = chunk->remnants[n % TP_DIRECTORY_CHUNK];
-		*number = n;
-		if (*page || *remnant)
-			return true;
+		*page = chunk->pages[i];
+		*remnant = chunk->remnants[i];
+		*number = c * TP_DIRECTORY_CHUNK + i;
+		return true;
 	}
 	return false;
 }
