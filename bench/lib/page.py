@@ -13,7 +13,8 @@ h1 { font-size: 24px } h2 { font-size: 19px; margin-top: 36px } h3 { font-size: 
 table { border-collapse: collapse; margin: 6px 0 14px } caption { text-align: left; color: #60646c }
 th { text-align: left; font-weight: 600; border-bottom: 2px solid #c8ccd2; padding: 3px 12px 3px 0; vertical-align: bottom }
 td { border-bottom: 1px solid #e4e7eb; padding: 2px 12px 2px 0; vertical-align: middle }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+td span { white-space: nowrap }
 .met { color: #18794e } .missed { color: #b42318 } .close { color: #8f5a00 } .none { color: #60646c }
 svg { vertical-align: middle } svg text { font: 11px system-ui, sans-serif; fill: #60646c }
 svg text.title { font: 600 13px system-ui, sans-serif; fill: #1c2024 }
@@ -166,13 +167,17 @@ def growth_part(result):
         if fields[0] in ("peers", "scale") and fields[-1].isdigit() and not fields[1].startswith(("readers", "commit")):
             works.setdefault((fields[0], fields[1]), {}).setdefault(fields[2] if len(fields) > 3 else "thinp", []).append(
                 (int(fields[-1]), name))
-    charts = []
+    charts = {"peers": [], "scale": []}
     for (group, work), engines in works.items():
         lines = [(engine, line_of(result, engines[engine])) for engine in ("thinp", "lmdb") if engine in engines]
         if any(len(line) > 1 for _, line in lines):
-            charts.append(svg.curves(work.replace("_", " "), "ns", lines))
-    return part("How cost grows with size", [f'<div class="charts">{"".join(charts)}</div>'] if charts else [],
-                "CPU time of one operation, or one commit, over the number of keys; of snapshots in the pool; or of data blocks in the map.")
+            charts[group].append(svg.curves(work.replace("_", " "), "ns", lines))
+    parts = [f'<h3>{title}</h3><div class="charts">{"".join(charts[group])}</div>'
+             for group, title in (("peers", "Beside LMDB, over the number of keys"),
+                                  ("scale", "libthinp alone, over keys, data blocks of a map, or snapshots of a pool"))
+             if charts[group]]
+    return part("How cost grows with size", parts, "CPU time of one operation or one commit. Axes are logarithmic where "
+                "values lie far apart.")
 
 
 def line_of(result, sized):

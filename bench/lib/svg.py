@@ -58,7 +58,8 @@ def from_zero(least, most):
 def decades(least, most):
     """The same for values that lie far apart: a logarithmic axis."""
     first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
-    return [10 ** e for e in range(first, last + 1)], lambda value: (math.log10(max(value, least)) - first) / (last - first)
+    bottom = 10.0 ** first
+    return [10.0 ** e for e in range(first, last + 1)], lambda value: (math.log10(max(value, bottom)) - first) / (last - first)
 
 
 def curves(title, unit, lines, width=360, height=210):
