@@ -164,20 +164,27 @@ def growth_part(result):
     works = {}
     for name in result["samples"]:
         fields = name.split("/")
-        if fields[0] in ("peers", "scale") and fields[-1].isdigit() and not fields[1].startswith(("readers", "commit")):
+        if fields[0] in ("peers", "scale") and fields[-1].isdigit() and not fields[1].startswith("readers"):
             works.setdefault((fields[0], fields[1]), {}).setdefault(fields[2] if len(fields) > 3 else "thinp", []).append(
                 (int(fields[-1]), name))
     charts = {"peers": [], "scale": []}
     for (group, work), engines in works.items():
         lines = [(engine, line_of(result, engines[engine])) for engine in ("thinp", "lmdb") if engine in engines]
         if any(len(line) > 1 for _, line in lines):
-            charts[group].append(svg.curves(work.replace("_", " "), "ns", lines))
+            charts[group].append(svg.curves(work.replace("_", " "), *in_best_unit(lines)))
     parts = [f'<h3>{title}</h3><div class="charts">{"".join(charts[group])}</div>'
              for group, title in (("peers", "Beside LMDB, over the number of keys"),
                                   ("scale", "libthinp alone, over keys, data blocks of a map, or snapshots of a pool"))
              if charts[group]]
     return part("How cost grows with size", parts, "CPU time of one operation or one commit. Axes are logarithmic where "
                 "values lie far apart.")
+
+
+def in_best_unit(lines):
+    """(unit, lines) with numbers that can be read."""
+    most = max(point[3] for _, line in lines for point in line)
+    unit, scale = next((u, s) for u, s in (("ms", 1e6), ("µs", 1e3), ("ns", 1)) if most >= 10 * s or s == 1)
+    return unit, [(name, [(size, *(v / scale for v in rest)) for size, *rest in line]) for name, line in lines]
 
 
 def line_of(result, sized):

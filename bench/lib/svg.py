@@ -67,7 +67,7 @@ def curves(title, unit, lines, width=360, height=210):
     points = [p for _, line in lines for p in line]
     if not points:
         return ""
-    left, right, top, bottom = 78, width - 12, 34, height - 26
+    left, right, top, bottom = 78, width - 18, 34, height - 26
     first, last = min(p[0] for p in points), max(p[0] for p in points)
     most = max(p[3] for p in points) or 1
     least = min(p[1] for p in points) or most / 1000
@@ -84,7 +84,7 @@ def curves(title, unit, lines, width=360, height=210):
     parts = [f'<text x="4" y="14" class="title">{escape(title)}</text>']
     for mark in marks:
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" class="grid"/>'
-                     f'<text x="{left - 5}" y="{y(mark) + 4:.1f}" text-anchor="end">{mark:,.10g}</text>')
+                     f'<text x="{left - 5}" y="{y(mark) + 4:.1f}" text-anchor="end">{mark:,.6g}</text>')
     parts.append(f'<text x="{left}" y="27" text-anchor="start">{escape(unit)}</text>')
     for size in sorted({p[0] for p in points}):
         parts.append(f'<text x="{x(size):.1f}" y="{height - 10}" text-anchor="middle">{power(size)}</text>')
