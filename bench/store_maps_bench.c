@@ -6,6 +6,7 @@
  * In a file in $THINP_BENCH_DIR or the current directory; of a map of 2^32 blocks it becomes more than 1 GiB large.
  */
 #include "bench.h"
+#include "process.h"
 
 #include <thinp/io.h>
 #include <thinp/space_map.h>
@@ -89,21 +90,6 @@ static void *setup_map(struct bench_run *run)
 	return &maps;
 }
 
-/* So much memory has the process more than when it began. */
-static double peak_mib(void)
-{
-	unsigned long long kib = 0;
-	FILE *file = fopen("/proc/self/status", "r");
-	char line[256];
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "VmHWM: %llu", &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return (double)kib / 1024;
-}
-
 static void tell(struct bench_run *run, int r, uint64_t nr_items)
 {
 	struct thinp_sm_info info = {.size = sizeof(info)};
@@ -111,7 +97,7 @@ static void tell(struct bench_run *run, int r, uint64_t nr_items)
 	if (thinp_store_map(maps.store, 0))
 		thinp_sm_get_info(thinp_store_map(maps.store, 0), &info);
 	bench_show(run, "mib_of_the_map", (double)info.bytes / (1 << 20));
-	bench_show(run, "peak_mib", peak_mib());
+	bench_show(run, "peak_mib", (double)process_peak_bytes() / (1 << 20));
 	bench_count_items(run, nr_items);
 	if (r)
 		bench_skip(run, "failed");

@@ -6,6 +6,7 @@
  * The cache has room for all of it; for scale/lookup_limited it has 64 MiB.
  */
 #include "bench.h"
+#include "process.h"
 
 #include <thinp/btree.h>
 #include <thinp/io.h>
@@ -318,6 +319,8 @@ static void insert(struct bench_run *run, void *ctx, uint64_t nr_times)
 
 static void commits(struct bench_run *run, void *ctx, uint64_t nr_times)
 {
+	uint64_t written = process_written_bytes();
+	uint64_t nr = nr_times;
 	int r = 0;
 
 	(void)ctx;
@@ -328,6 +331,7 @@ static void commits(struct bench_run *run, void *ctx, uint64_t nr_times)
 		if (!r)
 			r = commit();
 	}
+	bench_show(run, "blocks_written", (double)(process_written_bytes() - written) / THINP_BLOCK_SIZE / (double)nr);
 	tell(run, r, 1);
 }
 

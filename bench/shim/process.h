@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * peers/process.h - what Linux knows about this process.
+ * shim/process.h - what Linux knows about this process.
  */
-#ifndef BENCH_PEERS_PROCESS_H
-#define BENCH_PEERS_PROCESS_H
+#ifndef BENCH_SHIM_PROCESS_H
+#define BENCH_SHIM_PROCESS_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * peers/process.c - what /proc and the clocks say.
+ * shim/process.c - what /proc and the clocks say.
  */
 #include "process.h"
 
