@@ -51,7 +51,7 @@ int tp_pool_set_mapped_blocks(struct thinp_pool *pool, uint64_t dev_id, uint64_t
 	int r = thinp_pool_status(pool);
 
 	if (!r)
-		r = tp_thin_get_record(pool, dev_id, &record);
+		r = tp_thin_get_record(pool, dev_id, 0, &record);
 	if (r)
 		return r;
 	record->details.mapped_blocks = mapped_blocks;

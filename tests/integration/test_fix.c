@@ -285,8 +285,8 @@ static void fill(struct thinp_pool *pool)
 
 static void a_pool_with_little_room_is_put_right_in_steps(void **state)
 {
-	enum { NR_BITMAPS = 800 }; /* more than the room that is kept for changes that free space */
-	struct thinp_io *io = new_device(2000);
+	enum { NR_BITMAPS = 4000 }; /* more than the room that is kept for changes that free space */
+	struct thinp_io *io = new_device(9000);
 	struct thinp_pool *pool = open_pool(io, NR_BITMAPS * PER_BITMAP);
 	int nr_commits;
 

@@ -26,7 +26,7 @@
 #include "unit/base/random.h"
 
 enum { NR_BLOCKS = 110, GROWN = 130, NR_DATA = 2500, GROWN_DATA = 3000, CACHE = 16 };
-enum { FULL_BLOCKS = 80, FULL_DATA = 13000 };
+enum { FULL_BLOCKS = 110, FULL_DATA = 13000 };
 
 /* What must not be written, or handed out, until the next commit. */
 struct needed {
