@@ -23,40 +23,42 @@ static struct thinp_sm *map_of(const struct thinp_pool *pool, int space)
 
 int tp_pool_set_nr_used(struct thinp_pool *pool, int space, uint64_t nr_used)
 {
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
-	if (!r)
-		tp_sm_set_nr_used(map_of(pool, space), nr_used);
-	return r;
+	if (r)
+		return r;
+	tp_sm_set_nr_used(map_of(pool, space), nr_used);
+	return tp_thin_end_change(pool, 0);
 }
 
 int tp_pool_write_bitmap(struct thinp_pool *pool, int space, uint64_t bitmap)
 {
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
-	return r ? r : tp_sm_write_anew(map_of(pool, space), bitmap);
+	return r ? r : tp_thin_end_change(pool, tp_sm_write_anew(map_of(pool, space), bitmap));
 }
 
 int tp_pool_lower_counts(struct thinp_pool *pool, int space, uint64_t first, uint64_t nr_blocks, uint32_t from,
 			 uint32_t to)
 {
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
-	return r ? r : tp_sm_lower(map_of(pool, space), first, nr_blocks, from, to);
+	return r ? r : tp_thin_end_change(pool, tp_sm_lower(map_of(pool, space), first, nr_blocks, from, to));
 }
 
 int tp_pool_set_mapped_blocks(struct thinp_pool *pool, uint64_t dev_id, uint64_t mapped_blocks)
 {
 	struct tp_device_record *record;
-	int r = thinp_pool_status(pool);
+	int r = tp_thin_begin_change(pool);
 
-	if (!r)
-		r = tp_thin_get_record(pool, dev_id, 0, &record);
 	if (r)
 		return r;
-	record->details.mapped_blocks = mapped_blocks;
-	record->is_dirty = true;
-	return 0;
+	r = tp_thin_get_record(pool, dev_id, 0, &record);
+	if (!r) {
+		record->details.mapped_blocks = mapped_blocks;
+		record->is_dirty = true;
+	}
+	return tp_thin_end_change(pool, r);
 }
 
 int thinp_pool_set_trace(struct thinp_pool *pool, int space, thinp_op_trace_fn fn, void *ctx)
