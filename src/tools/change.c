@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST_STEP 256u /* leaves of mappings; halved until a step fits */
-
 static const struct watch *watch;
 
 void change_watch(const struct watch *new_watch)
@@ -179,66 +177,56 @@ int change_run(struct change *change, change_fn fn, void *ctx)
 	return status;
 }
 
-/* --- taking away much --- */
+/* --- giving much back --- */
 
 struct step {
+	change_step_fn fn;
 	const struct removal *removal;
-	uint32_t max_leaves;
-	uint64_t nr_removed;
-	bool is_complete;
+	struct thinp_pool_step done;
 };
 
-static int remove_some(struct thinp_pool *pool, void *ctx)
+static int make_step(struct thinp_pool *pool, void *ctx)
 {
 	struct step *step = ctx;
-	const struct removal *removal = step->removal;
 
-	return thinp_pool_remove_range(pool, removal->dev_id, removal->first, removal->last, step->max_leaves,
-				       &step->nr_removed, &step->is_complete);
+	return step->fn(pool, step->removal, &step->done);
 }
 
-/* With less at a time while there is no room. */
-static int remove_in_steps(struct change *change, struct removal *removal, struct step *step, struct progress *progress,
-			   uint64_t nr_mapped)
+static int try_step(struct change *change, struct step *step, struct removal *removal)
 {
-	int r = 0;
+	int r = change_try(change, make_step, step);
 
-	while (!r && !step->is_complete) {
-		if (progress_tell(progress, removal->nr_removed, nr_mapped))
-			return THINP_ECANCELED;
-		r = change_try(change, remove_some, step);
-		if (!r) {
-			removal->nr_removed += step->nr_removed;
-			removal->nr_commits++;
-		} else if (r == THINP_ENOSPC && step->max_leaves > 1) {
-			step->max_leaves /= 2;
-			r = 0;
-		}
-	}
-	return r;
-}
-
-/* A signal ends what is done in one transaction as it ends any program: the pool is as it was. Between steps it is seen. */
-int change_remove(struct change *change, struct removal *removal)
-{
-	struct step step = {.removal = removal, .max_leaves = removal->max_leaves};
-	struct thinp_device_info info = {.size = sizeof(info)};
-	struct progress progress;
-	int r = thinp_pool_get_device(change->pool, removal->dev_id, &info);
-
-	if (!r && !step.max_leaves) {
-		r = change_try(change, remove_some, &step);
-		removal->nr_removed = r ? 0 : step.nr_removed;
-		removal->nr_commits = r ? 0 : 1;
-		if (r != THINP_ENOSPC)
-			return r;
-		step.max_leaves = FIRST_STEP;
-		r = 0;
-	}
 	if (r)
 		return r;
+	removal->nr_removed += step->done.nr_removed;
+	removal->nr_commits++;
+	return 0;
+}
+
+/* A signal ends the first step as it ends any program: the pool is as it was. Behind that it is seen between steps. */
+int change_in_steps(struct change *change, change_step_fn fn, struct removal *removal)
+{
+	struct step step = {.fn = fn, .removal = removal, .done = {.size = sizeof(step.done)}};
+	struct thinp_pool_info info = {.size = sizeof(info)};
+	struct progress progress;
+	int r = try_step(change, &step, removal);
+
+	if (r || step.done.is_complete)
+		return r;
+	thinp_pool_get_info(change->pool, &info);
 	progress_begin(&progress, change->command->name);
-	r = remove_in_steps(change, removal, &step, &progress, info.mapped_blocks);
+	while (!r && !step.done.is_complete) {
+		r = progress_tell(&progress, removal->nr_removed, removal->nr_removed + info.nr_data_allocated);
+		r = r ? THINP_ECANCELED : try_step(change, &step, removal);
+	}
 	progress_end(&progress);
 	return r;
+}
+
+int change_report_steps(const struct change *change, const struct removal *removal, int r)
+{
+	change_report(change, r);
+	if (removal->nr_commits)
+		fprintf(stderr, "%" PRIu64 " mappings are gone; go on by the same command\n", removal->nr_removed);
+	return EXIT_PROBLEM;
 }

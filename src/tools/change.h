@@ -12,6 +12,8 @@
 #include "command.h"
 #include "progress.h"
 
+#include <thinp/pool_space.h>
+
 #define CHANGE_MAX_WORDS 4
 
 /* The command line of a change, and the pool while it is open. */
@@ -69,19 +71,25 @@ int change_run(struct change *change, change_fn fn, void *ctx);
 bool change_is_quiet(void);
 void change_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* --- taking away much ------------------------------------------------------------------------------------------------ */
+/* --- giving much back ------------------------------------------------------------------------------------------------- */
 
 struct removal {
 	uint64_t dev_id;
 	uint64_t first;
 	uint64_t last;
 	uint32_t max_leaves; /* in a transaction; 0: as many as there is room for */
-	uint64_t nr_removed;
+	uint64_t nr_removed; /* mappings */
 	uint64_t nr_commits;
 };
 
-/* Takes mappings away, with as many commits as are needed. A code; what was done so far is in the removal. */
-int change_remove(struct change *change, struct removal *removal);
+/* As much of it as there is room for: thinp/pool_space.h. */
+typedef int (*change_step_fn)(struct thinp_pool *pool, const struct removal *removal, struct thinp_pool_step *step);
+
+/* Calls it with as many commits as are needed. A code; what was done so far is in the removal. */
+int change_in_steps(struct change *change, change_step_fn fn, struct removal *removal);
+
+/* Says why it ended, and what is done already. EXIT_PROBLEM. */
+int change_report_steps(const struct change *change, const struct removal *removal, int r);
 
 /* --- watching: ops ---------------------------------------------------------------------------------------------------- */
 

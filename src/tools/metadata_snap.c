@@ -18,10 +18,20 @@ static int reserve(struct thinp_pool *pool, void *ctx)
 	return 0;
 }
 
-static int release(struct thinp_pool *pool, void *ctx)
+static int release_some(struct thinp_pool *pool, const struct removal *removal, struct thinp_pool_step *step)
 {
-	(void)ctx;
-	return thinp_pool_release_metadata_snap(pool);
+	return thinp_pool_release_step(pool, removal->max_leaves, step);
+}
+
+static int release(struct change *change)
+{
+	struct removal removal = {.max_leaves = 0};
+	int r = change_in_steps(change, release_some, &removal);
+
+	if (r)
+		return change_report_steps(change, &removal, r);
+	change_tell("dropped the metadata snapshot\n");
+	return finish_output(change->command);
 }
 
 static int run_reserve(const struct command *command, int argc, char **argv)
@@ -45,14 +55,14 @@ static int run_release(const struct command *command, int argc, char **argv)
 	struct change change;
 	int status = change_parse(&change, command, argc, argv, NULL, NULL, NULL, 0, 0);
 
-	if (status == CHANGE_GO_ON)
-		status = change_run(&change, release, NULL);
-	else
+	if (status != CHANGE_GO_ON)
 		return status;
+	status = change_open(&change);
 	if (status)
 		return status;
-	change_tell("dropped the metadata snapshot\n");
-	return finish_output(command);
+	status = release(&change);
+	change_close(&change);
+	return status;
 }
 
 static const struct command reserve_command = {
@@ -69,7 +79,9 @@ static const struct command release_command = {
 	.name = "metadata-snap release",
 	.summary = "drop the metadata snapshot",
 	.help = "[OPTION]... POOL\n\n"
-		"Drops the metadata snapshot. What only it has becomes free.\n\n" CHANGE_HELP,
+		"Drops the metadata snapshot. What only it has becomes free. When there is no room to do that at once, "
+		"it is\n"
+		"done in steps, as by 'thinp volume delete'.\n\n" CHANGE_HELP,
 	.run = run_release,
 	.is_change = true,
 };

@@ -5,24 +5,23 @@
 #include "change.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 struct args {
 	struct removal removal;
 	bool all;
 };
 
+static int unmap_some(struct thinp_pool *pool, const struct removal *removal, struct thinp_pool_step *step)
+{
+	return thinp_pool_remove_step(pool, removal->dev_id, removal->first, removal->last, removal->max_leaves, step);
+}
+
 static int unmap(struct change *change, struct removal *removal)
 {
-	int r = change_remove(change, removal);
+	int r = change_in_steps(change, unmap_some, removal);
 
-	if (r) {
-		change_report(change, r);
-		if (removal->nr_removed)
-			fprintf(stderr, "%" PRIu64 " mappings are gone; go on by the same command\n",
-				removal->nr_removed);
-		return EXIT_PROBLEM;
-	}
+	if (r)
+		return change_report_steps(change, removal, r);
 	change_tell("took away %" PRIu64 " mappings of device %" PRIu64 ", with %" PRIu64 " commits\n",
 		    removal->nr_removed, removal->dev_id, removal->nr_commits);
 	return finish_output(change->command);

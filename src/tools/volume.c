@@ -5,7 +5,6 @@
 #include "change.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 /* --- create --- */
 
@@ -42,37 +41,19 @@ static const struct command create_volume = {
 
 /* --- delete --- */
 
-static int delete_device(struct thinp_pool *pool, void *ctx)
+static int delete_some(struct thinp_pool *pool, const struct removal *removal, struct thinp_pool_step *step)
 {
-	return thinp_pool_delete_device(pool, *(const uint64_t *)ctx);
-}
-
-/* In one transaction if there is room for it; else its mappings go first, in as many as it takes. */
-static int delete_in_steps(struct change *change, struct removal *removal)
-{
-	int r = THINP_ENOSPC;
-
-	if (!removal->max_leaves)
-		r = change_try(change, delete_device, &removal->dev_id);
-	if (r != THINP_ENOSPC)
-		return r;
-	r = change_remove(change, removal);
-	return r ? r : change_try(change, delete_device, &removal->dev_id);
+	return thinp_pool_delete_step(pool, removal->dev_id, removal->max_leaves, step);
 }
 
 static int delete_one(struct change *change, struct removal *removal)
 {
-	int r = delete_in_steps(change, removal);
+	int r = change_in_steps(change, delete_some, removal);
 
-	if (!r) {
-		change_tell("deleted device %" PRIu64 "\n", removal->dev_id);
-		return finish_output(change->command);
-	}
-	change_report(change, r);
-	if (removal->nr_removed)
-		fprintf(stderr, "%" PRIu64 " of its mappings are gone; go on by the same command\n",
-			removal->nr_removed);
-	return EXIT_PROBLEM;
+	if (r)
+		return change_report_steps(change, removal, r);
+	change_tell("deleted device %" PRIu64 ", with %" PRIu64 " commits\n", removal->dev_id, removal->nr_commits);
+	return finish_output(change->command);
 }
 
 static int take_delete(const struct command *command, int option, const char *value, void *ctx)
@@ -89,7 +70,7 @@ static int take_delete(const struct command *command, int option, const char *va
 static int run_delete(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {{"step", required_argument, NULL, 's'}, CHANGE_OPTIONS};
-	struct removal removal = {.last = UINT64_MAX};
+	struct removal removal = {.max_leaves = 0};
 	struct change change;
 	int status = change_parse(&change, command, argc, argv, options, take_delete, &removal, 1, 1);
 
