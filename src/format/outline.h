@@ -30,18 +30,19 @@ struct tp_outline {
 /* Makes the outline of a node. False: what is there does not keep to the rules of a header, and has none. */
 bool tp_outline_make(const void *node, struct tp_outline *outline);
 
-/* Where the group begins that holds the last key that is not larger than key; all keys of the group are in the node. There
+/* Sixteen keys are searched in two steps of three comparisons: those of a step do not wait for each other, which is twice as
+ * fast as four steps of one.
+ *
+ * Where the group begins that holds the last key that is not larger than key; all keys of the group are in the node. There
  * must be such a key. The last groups of a node overlap, so that each is whole. */
 static inline uint32_t tp_outline_group(const struct tp_outline *outline, uint64_t key)
 {
 	const uint64_t *pivots = outline->pivots;
 	size_t last = outline->nr_entries - ((size_t)1 << outline->shift);
-	size_t i = 0;
+	size_t i;
 
-	i += pivots[8] <= key ? 8 : 0;
-	i += pivots[i + 4] <= key ? 4 : 0;
-	i += pivots[i + 2] <= key ? 2 : 0;
-	i += pivots[i + 1] <= key ? 1 : 0;
+	i = 4 * ((size_t)(pivots[4] <= key) + (pivots[8] <= key) + (pivots[12] <= key));
+	i += (size_t)(pivots[i + 1] <= key) + (pivots[i + 2] <= key) + (pivots[i + 3] <= key);
 	i <<= outline->shift;
 	return (uint32_t)(i < last ? i : last);
 }
@@ -62,6 +63,11 @@ static inline __attribute__((always_inline)) void tp_outline_prefetch(const stru
 	__builtin_prefetch(values + ((size_t)outline->value_size << outline->shift) - 1);
 }
 
+static inline size_t tp_outline_not_above(const uint8_t *keys, size_t index, uint64_t key)
+{
+	return tp_load_le64(keys + 8 * index) <= key;
+}
+
 /* The last key of a group that is not larger than key, as tp_outline_group() has found it. */
 static inline uint32_t tp_outline_in_group(const struct tp_outline *outline, const void *node, uint32_t group,
 					   uint64_t key)
@@ -69,11 +75,11 @@ static inline uint32_t tp_outline_in_group(const struct tp_outline *outline, con
 	const uint8_t *keys = (const uint8_t *)node + TP_NODE_HEADER_SIZE;
 	size_t index = group;
 
-	if (outline->shift == 4) { /* full nodes with small values: unrolled, it costs half as much */
-		index += tp_load_le64(keys + 8 * (index + 8)) <= key ? 8 : 0;
-		index += tp_load_le64(keys + 8 * (index + 4)) <= key ? 4 : 0;
-		index += tp_load_le64(keys + 8 * (index + 2)) <= key ? 2 : 0;
-		index += tp_load_le64(keys + 8 * (index + 1)) <= key ? 1 : 0;
+	if (outline->shift == 4) { /* full nodes with small values */
+		index += 4 * (tp_outline_not_above(keys, index + 4, key) + tp_outline_not_above(keys, index + 8, key) +
+			      tp_outline_not_above(keys, index + 12, key));
+		index += tp_outline_not_above(keys, index + 1, key) + tp_outline_not_above(keys, index + 2, key) +
+			 tp_outline_not_above(keys, index + 3, key);
 		return (uint32_t)index;
 	}
 	for (size_t half = (size_t)1 << outline->shift >> 1; half; half >>= 1)
