@@ -335,6 +335,29 @@ static void BT_05_device_failures_in_a_very_small_cache(void **state)
 	}
 }
 
+/* A flush leaves nodes clean, and with outlines; the next change of such a node must take its outline away. */
+static void what_is_inserted_behind_a_flush_is_found(void **state)
+{
+	struct tree_grow g;
+
+	(void)state;
+	tree_grow_begin(&g, 1024, 1, 8);
+	for (uint64_t i = 0; i < 600; i++) {
+		uint64_t key = i % 2 ? 10000 - i : i, value;
+		int32_t result;
+
+		tree_grow_insert_key(&g, key);
+		assert_int_equal(thinp_btree_lookup(thinp_tm_reader(g.t->tm), &g.t->type, g.root, &key, &value), 0);
+		assert_int_equal(
+			thinp_btree_lookup_many(thinp_tm_reader(g.t->tm), &g.t->type, g.root, &key, 1, &value, &result),
+			0);
+		assert_int_equal(result, 0);
+		if (i % 7 == 0)
+			assert_int_equal(thinp_bm_flush(g.t->bm), 0);
+	}
+	tree_grow_end(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +366,7 @@ int main(void)
 		cmocka_unit_test(a_batch_asks_for_no_copies_of_shadows),
 		cmocka_unit_test(TM_06_shadows_below_a_shared_node_are_copied),
 		cmocka_unit_test(TM_05_a_leaf_written_in_between_is_written_again),
+		cmocka_unit_test(what_is_inserted_behind_a_flush_is_found),
 		cmocka_unit_test(BT_10_a_shadow_of_another_tree_is_not_written),
 		cmocka_unit_test(no_memory_for_the_first_shadow_changes_nothing),
 		cmocka_unit_test(BT_05_device_failures_in_a_very_small_cache),
