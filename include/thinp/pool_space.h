@@ -19,6 +19,46 @@
 extern "C" {
 #endif
 
+/** What may be asked for its cost. */
+enum thinp_pool_operation_kind {
+	THINP_POOL_CREATE_DEVICE = 1,   /**< thinp_pool_create_device(): dev_id */
+	THINP_POOL_CREATE_SNAPSHOT = 2, /**< thinp_pool_create_snapshot(): dev_id, origin_id */
+	THINP_POOL_DELETE_DEVICE = 3,   /**< thinp_pool_delete_device(): dev_id */
+	THINP_POOL_INSERT = 4,  /**< thinp_pool_alloc_data() and thinp_pool_insert_run(): dev_id, begin, length */
+	THINP_POOL_REMOVE = 5,  /**< thinp_pool_remove_range(): dev_id, begin, length */
+	THINP_POOL_HOLD = 6,    /**< thinp_pool_reserve_metadata_snap() */
+	THINP_POOL_RELEASE = 7, /**< thinp_pool_release_metadata_snap() */
+};
+
+/** A change that is not made. */
+struct thinp_pool_operation {
+	size_t size;        /**< sizeof(struct thinp_pool_operation), set by the caller */
+	uint32_t kind;      /**< one of ::thinp_pool_operation_kind; which of the rest it uses is said there */
+	uint32_t reserved;  /**< 0 */
+	uint64_t dev_id;    /**< the device */
+	uint64_t origin_id; /**< the device that a snapshot is made of */
+	uint64_t begin;     /**< first virtual block */
+	uint64_t length;    /**< how many, at least 1 */
+};
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_pool_operation) == 48, "published layout, version 1");
+
+/** Tell how many metadata blocks a change may take at most if it were made now, with what it adds to the commit. With the first
+ *  change of a transaction that is all of the commit. Most of these blocks come back with the commit, in the place of which
+ *  they were taken. Nothing is changed.
+ *
+ *  @param pool            the pool; a transaction is open
+ *  @param operation       the change
+ *  @param[out] nr_blocks  the number. What changes really take is less; a change that has a smaller cost than
+ *                         thinp_sm_info::nr_available tells of #THINP_POOL_METADATA has room
+ *  @retval 0              done
+ *  @retval THINP_EINVAL   no such kind, or no length; or no transaction is open
+ *  @retval THINP_ENODATA  no such device
+ *  @retval THINP_ENOENT   there is no metadata snapshot to be dropped
+ *  @return or another code of thinp_pool_get_device()
+ */
+THINP_API int thinp_pool_cost(struct thinp_pool *pool, const struct thinp_pool_operation *operation,
+			      uint64_t *nr_blocks);
+
 /** What a step has done. */
 struct thinp_pool_step {
 	size_t size;          /**< sizeof(struct thinp_pool_step), set by whoever makes the struct */

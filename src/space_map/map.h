@@ -55,6 +55,9 @@ int tp_sm_trim(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
  * change, and of these so many grow and so many shrink. */
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered);
 
+/* Blocks of a metadata map that are kept back for recording it and all data maps that draw from it. */
+uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata);
+
 /* Brings the blocks of the map up to date. Takes what was kept back for it, so it does not fail for lack of space. When it
  * fails, the transaction can only be aborted. From now on to the commit nothing may be changed but other maps be recorded. */
 int tp_sm_record(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;

@@ -179,10 +179,7 @@ int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t spare, ui
 /* The most blocks that recording the map may take when its work is this. */
 uint64_t tp_sm_cost_of(const struct thinp_sm *sm, const struct tp_sm_work *work);
 
-/* Blocks of a metadata map that are kept back for recording all maps. */
-uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata);
-
-/* And those for changes that free space: for one that takes away as little as it can. */
+/* Blocks of a metadata map that are kept back for changes that free space: for one that takes away as little as it can. */
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata);
 
 /* No change that frees space takes more, however much it takes away. */

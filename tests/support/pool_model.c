@@ -454,7 +454,11 @@ void pool_model_save(struct pool_model *m, const char *path)
 	assert_int_equal(thinp_io_size(m->io, &nr), 0);
 	for (uint64_t i = 0; i < nr; i++) {
 		assert_int_equal(thinp_io_read(m->io, i, 1, block), 0);
-		assert_int_equal(fwrite(block, THINP_BLOCK_SIZE, 1, file), 1);
+		/* zeros take no room, but the last block makes the file as long as the device */
+		if (i + 1 < nr && !block[0] && !memcmp(block, block + 1, THINP_BLOCK_SIZE - 1))
+			assert_int_equal(fseek(file, THINP_BLOCK_SIZE, SEEK_CUR), 0);
+		else
+			assert_int_equal(fwrite(block, THINP_BLOCK_SIZE, 1, file), 1);
 	}
 	assert_int_equal(fclose(file), 0);
 	free(block);

@@ -322,6 +322,17 @@ static int snap_of_snap(struct stage *stage)
 	return thinp_pool_create_snapshot(pool_of(stage), 3, 2);
 }
 
+static int foretell(struct stage *stage)
+{
+	const struct thinp_pool_operation op = {
+		.size = sizeof(op), .kind = THINP_POOL_INSERT, .dev_id = 1, .begin = 100, .length = MANY};
+	uint64_t nr_blocks = UNTOUCHED;
+	int r = thinp_pool_cost(pool_of(stage), &op, &nr_blocks);
+
+	assert_int_equal(nr_blocks == UNTOUCHED, r != 0);
+	return r;
+}
+
 static int raise(struct stage *stage)
 {
 	uint64_t first = of(stage)->now.shared;
@@ -500,6 +511,7 @@ static const struct act acts[] = {
 	{"map many", map_many, false},
 	{"snapshot", snap, false},
 	{"take many again", take_many, false},
+	{"foretell", foretell, false},
 	{"map many where blocks are shared", map_many_shared, false},
 	{"look up", look_up, false},
 	{"raise", raise, false},
@@ -671,6 +683,7 @@ const struct covered failures_of_changing_pools[] = {
 	{"thinp_pool_remove_step", &changing},
 	{"thinp_pool_delete_step", &changing},
 	{"thinp_pool_release_step", &changing},
+	{"thinp_pool_cost", &changing},
 	{"thinp_pool_view_open", &viewing},
 	{"thinp_pool_live_begin", &viewing},
 	{NULL, NULL},

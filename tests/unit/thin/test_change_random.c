@@ -3,7 +3,7 @@
  * Changes at random, compared with a model. After each commit every reference is counted.
  *
  * Environment: THINP_TEST_SEED repeats a run; THINP_RANDOM_OPS operations (default 40000); THINP_RANDOM_IMAGES a folder
- * that gets the image of each round's end.
+ * that gets the image of each round's end, and of every THINP_RANDOM_EVERY-th commit (default: none).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,6 +87,24 @@ static void change_rarely(struct pool_model *m)
 	}
 }
 
+static void save(struct pool_model *m, const char *name, uint64_t number)
+{
+	const char *folder = getenv("THINP_RANDOM_IMAGES");
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s-%" PRIu64 ".meta", folder ? folder : "", name, number);
+	if (folder)
+		pool_model_save(m, path);
+}
+
+static void save_some(struct pool_model *m)
+{
+	uint64_t every = number_from("THINP_RANDOM_EVERY", 0);
+
+	if (every && m->nr_commits % every == 0)
+		save(m, "commit", m->nr_commits);
+}
+
 static void end_transaction(struct pool_model *m)
 {
 	if (pool_model_random(m, 8) == 0)
@@ -95,8 +113,10 @@ static void end_transaction(struct pool_model *m)
 		pool_model_abort(m);
 	else if (pool_model_random(m, 20) == 0)
 		reopen(m);
-	else
+	else {
 		pool_model_commit(m);
+		save_some(m);
+	}
 	if (pool_model_random(m, 6) == 0)
 		pool_model_compare(m);
 	if (pool_model_random(m, 10) == 0)
@@ -135,9 +155,7 @@ static void run_round(struct pool_model *m, uint64_t number)
 		.cache_blocks = pool_model_random(m, 2) ? 256 : 0,
 		.op_queue_policy = thinp_opq_policy_by_name(policies[pool_model_random(m, 3)]),
 	};
-	const char *folder = getenv("THINP_RANDOM_IMAGES");
 	uint64_t until = m->nr_ops + OPS_EACH;
-	char path[512];
 
 	pool_model_open(m, metadata_sizes[pool_model_random(m, 5)], data_sizes[pool_model_random(m, 4)], &opts);
 	m->stride = pool_model_random(m, 2) ? 1 : 1 + pool_model_random(m, 1000000);
@@ -148,9 +166,7 @@ static void run_round(struct pool_model *m, uint64_t number)
 	pool_model_compare(m);
 	for (size_t i = 0; i < NR_VIEWS; i++)
 		end_look(m, &looks[i]);
-	snprintf(path, sizeof(path), "%s/pool-%" PRIu64 ".meta", folder ? folder : "", number);
-	if (folder)
-		pool_model_save(m, path);
+	save(m, "pool", number);
 	pool_model_close(m);
 }
 

@@ -21,6 +21,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { NR_DEVICES = 12, NR_KEYS = 1 << 20, MOST_TAKEN = 10000, OPS_EACH = 3000 };
@@ -408,9 +409,123 @@ static void TH_14_TH_17_pools_are_filled_to_the_last_block_and_emptied(void **st
 		fill_and_empty(&s, sizes[i], below(&s, 2) ? sizes[i] * 220 : 20000 + sizes[i] * 150);
 }
 
+/* --- costs ----------------------------------------------------------------------------------------------------------- */
+
+struct counts {
+	uint8_t is_used[MOST_TAKEN];
+	uint64_t nr_new; /* used now, and not before */
+};
+
+static int note_counts(void *ctx, uint64_t begin, uint64_t end, uint32_t count)
+{
+	struct counts *counts = ctx;
+
+	for (uint64_t b = begin; b < end; b++) {
+		counts->nr_new += count && !counts->is_used[b];
+		counts->is_used[b] = count != 0;
+	}
+	return 0;
+}
+
+static uint64_t blocks_of_last_commit(struct space *s, struct counts *counts)
+{
+	counts->nr_new = 0;
+	expect(s, thinp_pool_walk_counts(s->pool, THINP_POOL_METADATA, 0, s->nr_metadata, note_counts, counts), 0);
+	return counts->nr_new;
+}
+
+static void choose(struct space *s, struct thinp_pool_operation *op)
+{
+	*op = (struct thinp_pool_operation){.size = sizeof(*op),
+					    .kind = 1 + (uint32_t)below(s, 7),
+					    .dev_id = below(s, NR_DEVICES),
+					    .origin_id = below(s, NR_DEVICES),
+					    .begin = below(s, below(s, 2) ? 20000 : NR_KEYS),
+					    .length = 1 + below(s, below(s, 2) ? 10 : 3000)};
+	if (below(s, 3))
+		op->kind = below(s, 2) ? THINP_POOL_INSERT : THINP_POOL_REMOVE;
+}
+
+static int carry_out(struct space *s, const struct thinp_pool_operation *op)
+{
+	switch (op->kind) {
+	case THINP_POOL_CREATE_DEVICE:
+		return s->is_there[op->dev_id] ? THINP_EEXIST : thinp_pool_create_device(s->pool, op->dev_id);
+	case THINP_POOL_CREATE_SNAPSHOT:
+		return s->is_there[op->dev_id] ? THINP_EEXIST
+					       : thinp_pool_create_snapshot(s->pool, op->dev_id, op->origin_id);
+	case THINP_POOL_DELETE_DEVICE:
+		return thinp_pool_delete_device(s->pool, op->dev_id);
+	case THINP_POOL_INSERT:
+		return map(s, op->dev_id, op->begin, op->length);
+	case THINP_POOL_REMOVE:
+		return thinp_pool_remove_range(s->pool, op->dev_id, op->begin, op->begin + op->length - 1, 0, NULL,
+					       NULL);
+	case THINP_POOL_HOLD:
+		return thinp_pool_reserve_metadata_snap(s->pool);
+	default:
+		return thinp_pool_release_metadata_snap(s->pool);
+	}
+}
+
+/* Sums over all operations of a kind, each in a transaction of its own. */
+struct sums {
+	uint64_t nr, foretold, taken;
+};
+
+static void compare_cost(struct space *s, struct counts *counts, struct sums *sums)
+{
+	struct thinp_pool_operation op;
+	uint64_t foretold = 0, taken;
+	int r;
+
+	choose(s, &op);
+	if (thinp_pool_cost(s->pool, &op, &foretold) || (op.kind == THINP_POOL_INSERT && !s->is_there[op.dev_id]))
+		return;
+	r = carry_out(s, &op);
+	if (!r && op.kind <= THINP_POOL_DELETE_DEVICE)
+		s->is_there[op.dev_id] = op.kind != THINP_POOL_DELETE_DEVICE;
+	commit(s);
+	taken = blocks_of_last_commit(s, counts);
+	if (taken > foretold)
+		fail_msg("operation %u, length %" PRIu64 ": %" PRIu64 " foretold, %" PRIu64 " taken", op.kind,
+			 op.length, foretold, taken);
+	if (r || !taken)
+		return;
+	sums[op.kind].nr++;
+	sums[op.kind].foretold += foretold;
+	sums[op.kind].taken += taken;
+}
+
+static void changes_take_no_more_than_was_foretold_and_not_much_less(void **state)
+{
+	uint64_t seed = number_from("THINP_TEST_SEED", (uint64_t)time(NULL));
+	static struct counts counts;
+	static struct space s;
+	struct sums sums[8] = {{0}};
+
+	(void)state;
+	s.rng = seed * 2 + 1;
+	print_message("seed %" PRIu64 ": set THINP_TEST_SEED to repeat\n", seed);
+	for (int round = 0; round < 4; round++) {
+		open_space(&s, 4000, 100000);
+		memset(&counts, 0, sizeof(counts));
+		(void)blocks_of_last_commit(&s, &counts);
+		for (int i = 0; i < 700; i++)
+			compare_cost(&s, &counts, sums);
+		close_space(&s);
+	}
+	for (int kind = 1; kind < 8; kind++) {
+		print_message("operation %d: %" PRIu64 " times, %" PRIu64 " foretold, %" PRIu64 " taken\n", kind,
+			      sums[kind].nr, sums[kind].foretold, sums[kind].taken);
+		assert_true(sums[kind].nr > 5 && sums[kind].foretold <= 4 * sums[kind].taken);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(changes_take_no_more_than_was_foretold_and_not_much_less),
 		cmocka_unit_test(TH_14_TH_17_pools_are_filled_to_the_last_block_and_emptied),
 	};
 

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * thin/cost.c - what a change may take, told before it is made.
+ *
+ * What is asked for before a change is made for certainty, so it counts what hardly ever comes together. Here more is known of
+ * the trees: what nobody else owns, gives no owner to anything when it is copied.
+ */
+#include "base/error.h"
+#include "base/opts.h"
+#include "btree/look.h"
+#include "thin/change.h"
+
+#include <thinp/pool_space.h>
+
+enum { LEAF = 252, LEAST_LEAF = 84, MANY = 20000, ENOUGH = 1 };
+
+struct estimate {
+	struct thinp_pool *pool;
+	struct thinp_pool_operation op;
+	uint64_t nr_blocks;
+};
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t cost_of_lowered(const struct estimate *e, uint64_t nr_nodes)
+{
+	return tp_sm_more_cost(e->pool->store->metadata, 0, 0, nr_nodes);
+}
+
+/* Copies of a way, splits of what is full on it, and owners of what hangs at it. */
+static int add_way(struct estimate *e, const struct thinp_btree_type *type, thinp_block_t root, const uint64_t *keys,
+		   struct tp_look *look)
+{
+	int r;
+
+	*look = (struct tp_look){.path = NULL};
+	r = tp_look(tp_thin_tm(e->pool), type, root, keys, look);
+	if (r)
+		return r;
+	e->nr_blocks += look->nr_blocks;
+	if (look->first_shared < look->nr_nodes) /* the originals lose an owner */
+		e->nr_blocks += cost_of_lowered(e, look->nr_nodes - look->first_shared);
+	return 0;
+}
+
+static bool is_leaf_shared(const struct tp_look *look)
+{
+	return look->first_shared < look->nr_nodes && !look->nr_missing;
+}
+
+/* The values of a leaf get an owner when it is copied and the original lives on. */
+static void add_values(struct estimate *e, const struct thinp_btree_type *type, const struct tp_look *look)
+{
+	if (is_leaf_shared(look) && type->cost)
+		e->nr_blocks += type->cost(type->ctx, look->nr_entries + (size_t)1);
+}
+
+static int add_details(struct estimate *e, uint64_t dev_id)
+{
+	struct tp_look look;
+
+	return add_way(e, &e->pool->details, e->pool->live.details_root, &dev_id, &look);
+}
+
+static int add_top(struct estimate *e, uint64_t dev_id)
+{
+	struct tp_look look;
+	int r = add_way(e, &e->pool->top, e->pool->live.mapping_root, &dev_id, &look);
+
+	if (!r)
+		add_values(e, &e->pool->top, &look);
+	return r;
+}
+
+static int check_device(struct estimate *e, uint64_t dev_id, struct thinp_device_info *info)
+{
+	info->size = sizeof(*info);
+	return thinp_pool_get_device(e->pool, dev_id, info);
+}
+
+static int cost_of_new_device(struct estimate *e)
+{
+	struct thinp_device_info info;
+	int r = add_top(e, e->op.dev_id);
+
+	if (!r)
+		r = add_details(e, e->op.dev_id);
+	e->nr_blocks++; /* its root */
+	if (r || e->op.kind == THINP_POOL_CREATE_DEVICE)
+		return r;
+	e->nr_blocks += tp_sm_more_cost(e->pool->store->metadata, 0, 1, 0);
+	r = check_device(e, e->op.origin_id, &info);
+	return r ? r : add_details(e, e->op.origin_id);
+}
+
+/* Bitmaps that values may be in that are taken one after the other, or are anywhere. */
+static uint64_t cost_of_data(const struct estimate *e, uint64_t nr_bitmaps, uint64_t nr_lowered)
+{
+	return tp_sm_more_cost(tp_thin_data_map(e->pool), nr_bitmaps, 0, nr_lowered);
+}
+
+/* Counts the mappings of a range, up to a number that makes no difference any more. */
+struct counting {
+	uint64_t nr;
+};
+
+static int count_some(void *ctx, const struct thinp_btree_span *span)
+{
+	struct counting *counting = ctx;
+
+	counting->nr += span->nr_entries;
+	return counting->nr > MANY ? ENOUGH : 0;
+}
+
+static int count_mappings(const struct estimate *e, const struct thinp_device_info *info, uint64_t last, uint64_t *nr)
+{
+	struct counting counting = {.nr = 0};
+	int r = thinp_btree_walk_range(e->pool->reader, &tp_thin_mappings_type, info->mapping_root, &e->op.begin, &last,
+				       count_some, &counting);
+
+	*nr = r == ENOUGH ? least(e->op.length, info->mapped_blocks) : counting.nr;
+	return r == ENOUGH ? 0 : r;
+}
+
+/* Both ends of the range are copied; where something is removed, also two neighbours of each node but the root. */
+static int cost_of_ends(struct estimate *e, uint64_t last, bool is_removal)
+{
+	const uint64_t first_keys[] = {e->op.dev_id, e->op.begin}, last_keys[] = {e->op.dev_id, last};
+	struct tp_look left, right;
+	int r = add_way(e, &e->pool->mappings, e->pool->live.mapping_root, first_keys, &left);
+
+	if (r)
+		return r;
+	add_values(e, &e->pool->mappings, &left);
+	e->nr_blocks += is_removal ? 2 * (uint64_t)left.leaf_at.depth : 0;
+	if (!is_removal && left.nr_entries + e->op.length > left.leaf_capacity) /* the end of a run splits it */
+		e->nr_blocks += 3;
+	if (left.nr_missing || left.leaf_last >= last)
+		return 0;
+	r = add_way(e, &e->pool->mappings, e->pool->live.mapping_root, last_keys, &right);
+	if (!r)
+		add_values(e, &e->pool->mappings, &right);
+	return r;
+}
+
+/* More than fits into leaves that are there goes into leaves that are half full at least, and nodes above these. */
+static int cost_of_insert(struct estimate *e)
+{
+	uint64_t last = e->op.begin + least(e->op.length - 1, UINT64_MAX - e->op.begin);
+	uint64_t nr_leaves = (e->op.length - 1) / (LEAF / 2);
+	struct thinp_device_info info;
+	uint64_t nr_replaced = 0;
+	int r = check_device(e, e->op.dev_id, &info);
+
+	if (!r)
+		r = add_details(e, e->op.dev_id);
+	if (!r)
+		r = count_mappings(e, &info, last, &nr_replaced);
+	if (!r)
+		r = cost_of_ends(e, last, false);
+	if (nr_leaves)
+		nr_leaves += 2 + (nr_leaves + 2) / (LEAST_LEAF / 2);
+	e->nr_blocks += nr_leaves + nr_replaced / LEAST_LEAF;
+	e->nr_blocks += cost_of_data(e, 2 + e->op.length / TP_BITMAP_NR_ENTRIES + nr_replaced, nr_replaced);
+	return r;
+}
+
+static int cost_of_remove(struct estimate *e)
+{
+	uint64_t last = e->op.begin + least(e->op.length - 1, UINT64_MAX - e->op.begin);
+	struct thinp_device_info info;
+	uint64_t nr_values = 0;
+	int r = check_device(e, e->op.dev_id, &info);
+
+	if (!r)
+		r = add_details(e, e->op.dev_id);
+	if (!r)
+		r = count_mappings(e, &info, last, &nr_values);
+	if (r || !nr_values)
+		return r;
+	e->nr_blocks += cost_of_data(e, nr_values, nr_values);
+	e->nr_blocks += cost_of_lowered(e, nr_values / LEAST_LEAF);
+	return cost_of_ends(e, last, true);
+}
+
+static int cost_of_delete(struct estimate *e)
+{
+	struct thinp_device_info info;
+	uint32_t nr_owners = 0;
+	int r = check_device(e, e->op.dev_id, &info);
+
+	if (!r)
+		r = add_top(e, e->op.dev_id);
+	if (!r)
+		r = add_details(e, e->op.dev_id);
+	if (!r)
+		r = thinp_tm_count(tp_thin_tm(e->pool), info.mapping_root, &nr_owners);
+	if (!r && nr_owners == 1)
+		e->nr_blocks += cost_of_data(e, info.mapped_blocks, info.mapped_blocks);
+	if (!r)
+		e->nr_blocks += cost_of_lowered(e, nr_owners == 1 ? info.mapped_blocks / LEAST_LEAF + 1 : 1);
+	return r;
+}
+
+static int cost_of_hold(struct estimate *e)
+{
+	e->nr_blocks += 1 + tp_sm_more_cost(e->pool->store->metadata, 0, 2, 0);
+	return 0;
+}
+
+static int cost_of_release(struct estimate *e)
+{
+	struct tp_thin_superblock copy;
+	struct thinp_sm_info data = {.size = sizeof(data)};
+	uint32_t nr_owners = 0;
+	int r = tp_thin_read_held(e->pool, &copy);
+
+	if (!r)
+		r = thinp_tm_count(tp_thin_tm(e->pool), copy.mapping_root, &nr_owners);
+	thinp_sm_get_info(tp_thin_data_map(e->pool), &data);
+	if (!r && nr_owners == 1)
+		e->nr_blocks += cost_of_data(e, data.nr_blocks - data.nr_zero, data.nr_blocks - data.nr_zero);
+	if (!r)
+		e->nr_blocks +=
+			cost_of_lowered(e, nr_owners == 1 ? (data.nr_blocks - data.nr_zero) / LEAST_LEAF + 2 : 2);
+	return r;
+}
+
+static int estimate(struct estimate *e)
+{
+	switch (e->op.kind) {
+	case THINP_POOL_CREATE_DEVICE:
+	case THINP_POOL_CREATE_SNAPSHOT:
+		return cost_of_new_device(e);
+	case THINP_POOL_DELETE_DEVICE:
+		return cost_of_delete(e);
+	case THINP_POOL_INSERT:
+		return e->op.length ? cost_of_insert(e) : tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no blocks are wanted");
+	case THINP_POOL_REMOVE:
+		return e->op.length ? cost_of_remove(e) : tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no blocks are wanted");
+	case THINP_POOL_HOLD:
+		return cost_of_hold(e);
+	case THINP_POOL_RELEASE:
+		return cost_of_release(e);
+	default:
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no operation of kind %u", e->op.kind);
+	}
+}
+
+int thinp_pool_cost(struct thinp_pool *pool, const struct thinp_pool_operation *operation, uint64_t *nr_blocks)
+{
+	struct estimate e = {.pool = pool};
+	int r = thinp_pool_status(pool);
+
+	if (!r)
+		r = tp_opts_take(&e.op, sizeof(e.op), operation);
+	if (r)
+		return r;
+	if (thinp_tm_generation(tp_thin_tm(pool)) == pool->store->generation)
+		e.nr_blocks = tp_sm_commit_cost(pool->store->metadata);
+	r = estimate(&e);
+	if (!r)
+		*nr_blocks = e.nr_blocks;
+	return r;
+}
