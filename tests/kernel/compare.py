@@ -242,9 +242,10 @@ def is_data_leak(finding):
 def compare_clean(args):
     status, result = checked(args)
     for finding in result["findings"]:
-        if not args.leaks or not is_data_leak(finding):
-            yield f"{finding['rule']} {finding['severity']}: {finding['text']}"
-    if not args.leaks and (status or result["verdict"] != "sound"):
+        if (args.leaks and is_data_leak(finding)) or (args.restored and finding["rule"] in ("SM5", "SM6", "SM7")):
+            continue
+        yield f"{finding['rule']} {finding['severity']}: {finding['text']}"
+    if not args.leaks and not args.restored and (status or result["verdict"] != "sound"):
         yield f"status {status}, {result['verdict']}"
 
 
@@ -325,6 +326,7 @@ def main():
     command("alike", compare_alike, "what two devices hold", "sums", "id", "other_sums", "other_id")
     clean = command("clean", compare_clean, "with what thinp check says of a pool that is sound", "image")
     clean.add_argument("--leaks", action="store_true", help="data blocks may be lost")
+    clean.add_argument("--restored", action="store_true", help="free blocks may be counted as thin_restore 0.9 does")
     command("leaks", print_leaks, "print what change_pool has to do to mend leaks of data blocks", "image")
     command("plan", print_plan, "print what to read of the devices to see every mapped block", "image")
     command("stamp", stamp_blocks, "fill an image with sectors that all differ", "data")

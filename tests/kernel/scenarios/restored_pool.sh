@@ -30,6 +30,7 @@ xml() {
 }
 
 host() {
+	maker=--restored
 	expected+='|switching pool to read-only mode' # as it is told to
 	blank_device metadata 4M
 	blank_device data 64M
