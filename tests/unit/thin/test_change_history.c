@@ -414,6 +414,53 @@ static void set_clock(struct pool_model *m, uint32_t time)
 	assert_int_equal(thinp_pool_open(m->io, &m->opts, &m->pool), 0);
 }
 
+static void set_field(struct pool_model *m, uint32_t offset, uint32_t value)
+{
+	struct image image = {.memory = m->io, .io = m->io};
+
+	image_set32(&image, 0, offset, value);
+}
+
+static uint32_t get_compat(struct pool_model *m)
+{
+	struct thinp_pool_info info = {.size = sizeof(info)};
+
+	thinp_pool_get_info(m->pool, &info);
+	return info.compat_flags;
+}
+
+static void TH_27_features_that_are_not_known_are_refused_or_kept(void **state)
+{
+	enum { VERSION = 40, COMPAT = 352, COMPAT_RO = 356, INCOMPAT = 360 };
+	const struct thinp_pool_opts reading = {.size = sizeof(reading)};
+	struct pool_model *m = *state;
+	struct thinp_pool *pool;
+
+	pool_model_commit(m);
+	thinp_pool_close(m->pool);
+	m->pool = NULL;
+	set_field(m, INCOMPAT, 1);
+	expect_refused(m, &m->opts, THINP_ENOTSUP);
+	expect_refused(m, &reading, THINP_ENOTSUP);
+	set_field(m, INCOMPAT, 0);
+	set_field(m, COMPAT_RO, 4);
+	expect_refused(m, &m->opts, THINP_ENOTSUP);
+	assert_int_equal(thinp_pool_open(m->io, &reading, &pool), 0);
+	thinp_pool_close(pool);
+	set_field(m, COMPAT_RO, 0);
+	set_field(m, VERSION, 3);
+	expect_refused(m, &m->opts, THINP_ENOTSUP);
+	set_field(m, VERSION, 2);
+	set_field(m, COMPAT, 8);
+	assert_int_equal(thinp_pool_open(m->io, &m->opts, &m->pool), 0);
+	pool_model_begin(m);
+	make_devices(m);
+	pool_model_commit(m);
+	pool_model_reopen(m);
+	assert_int_equal(get_compat(m), 8);
+	pool_model_compare(m);
+}
+
 static void TH_19_the_snapshot_clock_stops(void **state)
 {
 	struct pool_model *m = *state;
@@ -454,6 +501,7 @@ int main(void)
 		TEST(TH_24_a_transaction_id_is_set_only_by_who_knows_it),
 		TEST(TH_25_a_new_superblock_has_every_field_right),
 		TEST(TH_26_only_zeros_are_formatted),
+		TEST(TH_27_features_that_are_not_known_are_refused_or_kept),
 		TEST(TH_28_a_data_device_that_has_shrunk_is_refused),
 	};
 
