@@ -81,7 +81,6 @@ static void open_pool(struct pool_model *m)
 	m->rng = seed;
 	m->stride = 7;
 	pool_model_open(m, NR_METADATA, NR_DATA, &opts);
-	m->has_views = true;
 	for (unsigned i = 0; i < 8; i++)
 		change_and_commit(m, FIRST_CHANGES / 8);
 }
