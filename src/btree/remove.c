@@ -167,6 +167,8 @@ static int reserve(const struct survey *survey)
 		nr_blocks = survey->nr_blocks + tp_tm_cost_of_raising(survey->tm, survey->nr_raised);
 	if (survey->type->cost)
 		nr_blocks += survey->type->cost(survey->type->ctx, survey->nr_values);
+	if (!nr_blocks)
+		return tp_tm_begin_change(survey->tm);
 	return thinp_tm_reserve(survey->tm, nr_blocks,
 				survey->is_shared ? 0 : THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE);
 }
