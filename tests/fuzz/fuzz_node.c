@@ -3,6 +3,7 @@
 #include "fuzz.h"
 
 #include "format/node.h"
+#include "format/outline.h"
 
 static bool is_same(const struct tp_node_header *a, const struct tp_node_header *b)
 {
@@ -42,6 +43,24 @@ static void check_what_is_promised(const uint8_t *node, const struct tp_node_hea
 		FUZZ_HOLDS(tp_node_value64(node, (uint32_t)nr_entries - 1) == tp_load_le64(end - 8));
 }
 
+/* By its outline each key is found where it is, and what lies between two keys at the lower one. */
+static void check_outline(const uint8_t *node)
+{
+	struct tp_outline outline;
+
+	FUZZ_HOLDS(tp_outline_make(node, &outline));
+	FUZZ_HOLDS(outline.nr_entries == tp_node_nr_entries(node) && outline.is_leaf == tp_node_is_leaf(node));
+	for (uint32_t i = 0; i < outline.nr_entries; i++) {
+		uint64_t key = tp_node_key(node, i);
+		uint64_t behind = i + 1 < outline.nr_entries ? tp_node_key(node, i + 1) - 1 : UINT64_MAX;
+
+		FUZZ_HOLDS(tp_outline_in_group(&outline, node, tp_outline_group(&outline, key), key) == i);
+		FUZZ_HOLDS(tp_outline_in_group(&outline, node, tp_outline_group(&outline, behind), behind) == i);
+		FUZZ_HOLDS(tp_outline_value(&outline, node, i) ==
+			   tp_node_values(node) + (size_t)i * outline.value_size);
+	}
+}
+
 static void check_capacity(uint32_t value_size)
 {
 	uint64_t max_entries = tp_node_max_entries(value_size);
@@ -59,6 +78,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!fuzz_checked(tp_node_check(block.data, 7), 7)) {
 		FUZZ_HOLDS(has_header);
 		check_what_is_promised(block.data, &header);
+		check_outline(block.data);
+	} else {
+		struct tp_outline outline;
+
+		(void)tp_outline_make(block.data,
+				      &outline); /* of whatever it is: nothing outside of the block is read */
 	}
 	check_capacity(tp_load_le32(block.data + 24));
 	fuzz_verify(&block, thinp_block_type_node());
