@@ -79,16 +79,18 @@ static int insert_between(struct forest *f, unsigned int tree, uint64_t key)
 	int r = 0;
 
 	for (uint64_t i = 1; !r && i <= 4; i++) {
-		uint64_t between = key + i;
+		const uint64_t between[THINP_BTREE_MAX_LEVELS] = {key + i};
 
-		r = forest_insert(f, tree, &between);
+		r = forest_insert(f, tree, between);
 	}
 	return r;
 }
 
 static int overwrite(struct forest *f, unsigned int tree, uint64_t key)
 {
-	return forest_insert(f, tree, &key);
+	const uint64_t keys[THINP_BTREE_MAX_LEVELS] = {key};
+
+	return forest_insert(f, tree, keys);
 }
 
 static int remove_one(struct forest *f, unsigned int tree, uint64_t key)
