@@ -26,21 +26,27 @@
 
 /* --- what state allows --- */
 
-static int refuse(const struct thinp_store *store)
+int tp_store_check_usable(const struct thinp_store *store)
 {
 	switch (store->state) {
-	case TP_STORE_OPEN:
-		return tp_fail(THINP_EBUSY, THINP_NO_BLOCK, "a transaction is open");
 	case TP_STORE_UNKNOWN:
 		return tp_fail(THINP_EUNKNOWN, THINP_NO_BLOCK, "an earlier commit failed in its last step");
 	case TP_STORE_LOST:
 		return tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "somebody else has written to the device");
 	case TP_STORE_FAILED:
 		return tp_fail(THINP_EIO, THINP_NO_BLOCK, "an abort could not read the last commit");
+	case TP_STORE_OPEN:
 	case TP_STORE_IDLE:
 		break;
 	}
 	return 0;
+}
+
+static int refuse(const struct thinp_store *store)
+{
+	if (store->state == TP_STORE_OPEN)
+		return tp_fail(THINP_EBUSY, THINP_NO_BLOCK, "a transaction is open");
+	return tp_store_check_usable(store);
 }
 
 int thinp_store_begin(struct thinp_store *store)

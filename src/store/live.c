@@ -89,19 +89,7 @@ void tp_live_look_end(struct tp_live *live)
 
 static int check_state(const struct thinp_store *store)
 {
-	switch (store->state) {
-	case TP_STORE_UNKNOWN:
-		return tp_fail(THINP_EUNKNOWN, THINP_NO_BLOCK, "an earlier commit failed in its last step");
-	case TP_STORE_LOST:
-		return tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "somebody else has written to the device");
-	case TP_STORE_FAILED:
-		return tp_fail(THINP_EIO, THINP_NO_BLOCK, "an abort could not read the last commit");
-	case TP_STORE_OPEN:
-		return thinp_tm_status(store->tm);
-	case TP_STORE_IDLE:
-		break;
-	}
-	return 0;
+	return store->state == TP_STORE_OPEN ? thinp_tm_status(store->tm) : tp_store_check_usable(store);
 }
 
 int thinp_store_live_begin(struct thinp_store *store, struct thinp_reader **reader)

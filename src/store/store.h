@@ -133,6 +133,9 @@ void tp_store_release(struct thinp_store *store);
 void tp_store_note_held(struct thinp_store *store);
 uint64_t tp_store_nr_unusable(const struct thinp_store *store);
 
+/* Can the store still be changed, now or after the open transaction? THINP_EUNKNOWN, THINP_ESTALE, THINP_EIO. */
+int tp_store_check_usable(const struct thinp_store *store) TP_MUST_USE;
+
 /* Is a transaction open that can go on? THINP_EINVAL, THINP_EMUSTABORT. */
 int tp_store_check_changeable(const struct thinp_store *store) TP_MUST_USE;
 
