@@ -38,6 +38,7 @@ struct engine {
 	int (*look_renew)(void *look); /* at the last commit again */
 	void (*look_end)(void *look);
 	int (*get)(void *look, uint64_t key, uint64_t *value);
+	/* NULL: one by one is how it is done */
 	int (*get_many)(void *look, const uint64_t *keys, size_t nr, uint64_t *values);
 	int (*get_ge)(void *look, uint64_t key, uint64_t *found, uint64_t *value);
 	int (*scan_next)(void *look, uint64_t *sum);  /* adds up all values, entry by entry */

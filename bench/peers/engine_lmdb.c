@@ -222,15 +222,6 @@ static int get(void *ctx, uint64_t key, uint64_t *value)
 }
 
 /* It has no call for several. */
-static int get_many(void *ctx, const uint64_t *keys, size_t nr, uint64_t *values)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < nr && !r; i++)
-		r = get(ctx, keys[i], &values[i]);
-	return r;
-}
-
 static int get_ge(void *ctx, uint64_t key, uint64_t *found, uint64_t *value)
 {
 	struct look *look = ctx;
@@ -274,7 +265,6 @@ const struct engine engine_lmdb = {
 	.look_renew = look_renew,
 	.look_end = look_end,
 	.get = get,
-	.get_many = get_many,
 	.get_ge = get_ge,
 	.scan_next = scan_next,
 };

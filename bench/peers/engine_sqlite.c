@@ -231,15 +231,6 @@ static int get(void *ctx, uint64_t key, uint64_t *value)
 	return r == SQLITE_ROW ? 0 : r;
 }
 
-static int get_many(void *ctx, const uint64_t *keys, size_t nr, uint64_t *values)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < nr && !r; i++)
-		r = get(ctx, keys[i], &values[i]);
-	return r;
-}
-
 static int get_ge(void *ctx, uint64_t key, uint64_t *found, uint64_t *value)
 {
 	struct db *db = ctx;
@@ -273,7 +264,7 @@ static int scan_next(void *ctx, uint64_t *sum)
 		.name = (NAME), .open = (OPEN), .close = close_db, .load = load, .begin = begin, .put = put,           \
 		.put_sorted = put_sorted, .del = del, .del_sorted = del_sorted, .commit = commit,                      \
 		.look_begin = look_begin, .look_renew = look_renew, .look_end = look_end, .get = get,                  \
-		.get_many = get_many, .get_ge = get_ge, .scan_next = scan_next,                                        \
+		.get_ge = get_ge, .scan_next = scan_next,                                                              \
 	}
 
 const struct engine engine_sqlite = ENGINE("sqlite", open_wal);
