@@ -70,4 +70,14 @@ void meta_check_compare_tm(struct meta_check *check, struct thinp_tm *tm);
  * counts references that no superblock knows of; NULL: there are none. */
 void meta_check_thin(struct thinp_io *io, void (*more)(struct meta_check *check, void *ctx), void *ctx);
 
+/* References from the mappings of a pool's open transaction. */
+struct meta_mappings {
+	struct meta_check check; /* the first; has the counts of data blocks; ended with meta_check_end() */
+	struct meta_kind top, device;
+};
+
+/* Counts those of the trees below mapping_root and of the metadata snapshot; held_root 0: there is none. */
+void meta_mappings_begin(struct meta_mappings *mappings, struct thinp_reader *reader, uint64_t nr_blocks,
+			 uint64_t nr_data, thinp_block_t mapping_root, thinp_block_t held_root);
+
 #endif

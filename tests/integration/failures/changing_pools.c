@@ -123,54 +123,15 @@ static void reopen_stage(struct stage *stage)
 
 /* --- looking --- */
 
-struct count {
-	struct meta_check check; /* the first */
-	struct meta_kind top, device;
-};
-
-static void take_mappings(struct meta_check *check, const struct meta_kind *kind, const uint64_t *keys,
-			  const uint8_t *values_le, uint32_t nr)
-{
-	(void)kind, (void)keys;
-	for (size_t i = 0; i < nr; i++)
-		meta_check_refer_data(check, tp_load_le64(values_le + 8 * i) >> 24);
-}
-
-static void take_devices(struct meta_check *check, const struct meta_kind *kind, const uint64_t *keys,
-			 const uint8_t *values_le, uint32_t nr)
-{
-	(void)kind, (void)keys;
-	for (size_t i = 0; i < nr; i++)
-		meta_check_tree(check, tp_load_le64(values_le + 8 * i), &((struct count *)check)->device);
-}
-
-static void count_trees(const struct pools *p, struct count *count)
-{
-	struct tp_thin_superblock copy;
-	struct thinp_read_section section;
-	const void *data;
-
-	meta_check_tree(&count->check, p->pool->live.mapping_root, &count->top);
-	if (!p->pool->live.held_root)
-		return;
-	thinp_read_begin(count->check.reader, &section);
-	assert_int_equal(thinp_read_block(&section, p->pool->live.held_root, thinp_block_type_thin_superblock(), &data),
-			 0);
-	tp_thin_superblock_unpack(data, &copy);
-	thinp_read_end(&section);
-	meta_check_tree(&count->check, copy.mapping_root, &count->top);
-}
-
 static void check_data(const struct pools *p)
 {
-	struct count count = {.top = {.name = "devices", .value_size = 8, .take = take_devices},
-			      .device = {.name = "mappings", .value_size = 8, .take = take_mappings}};
+	struct meta_mappings count;
 	struct thinp_pool_info info = {.size = sizeof(info)};
 	uint64_t nr_allocated = 0;
 
 	thinp_pool_get_info(p->pool, &info);
-	meta_check_begin(&count.check, thinp_pool_reader(p->pool), info.nr_metadata_blocks, info.nr_data_blocks);
-	count_trees(p, &count);
+	meta_mappings_begin(&count, thinp_pool_reader(p->pool), info.nr_metadata_blocks, info.nr_data_blocks,
+			    p->pool->live.mapping_root, p->pool->live.held_root);
 	for (uint64_t b = 0; b < info.nr_data_blocks; b++) {
 		uint32_t found = 4711;
 

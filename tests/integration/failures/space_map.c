@@ -121,27 +121,6 @@ static int commit_maps(struct stage *stage)
 
 /* --- looking --- */
 
-struct count {
-	struct meta_check check; /* the first */
-	struct meta_kind top, device;
-};
-
-static void take_mappings(struct meta_check *check, const struct meta_kind *kind, const uint64_t *keys,
-			  const uint8_t *values_le, uint32_t nr)
-{
-	(void)kind, (void)keys;
-	for (size_t i = 0; i < nr; i++)
-		meta_check_refer_data(check, tp_load_le64(values_le + 8 * i) >> 24);
-}
-
-static void take_devices(struct meta_check *check, const struct meta_kind *kind, const uint64_t *keys,
-			 const uint8_t *values_le, uint32_t nr)
-{
-	(void)kind, (void)keys;
-	for (size_t i = 0; i < nr; i++)
-		meta_check_tree(check, tp_load_le64(values_le + 8 * i), &((struct count *)check)->device);
-}
-
 static struct thinp_sm_info info_of(const struct thinp_sm *sm)
 {
 	struct thinp_sm_info info = {.size = sizeof(info)};
@@ -150,32 +129,14 @@ static struct thinp_sm_info info_of(const struct thinp_sm *sm)
 	return info;
 }
 
-/* The metadata snapshot has a tree, too. */
-static void count_held(struct maps *m, struct count *count)
-{
-	struct tp_thin_superblock copy;
-	struct thinp_read_section section;
-	const void *data;
-
-	if (!m->s.sb.held_root)
-		return;
-	thinp_read_begin(count->check.reader, &section);
-	assert_int_equal(thinp_read_block(&section, m->s.sb.held_root, thinp_block_type_thin_superblock(), &data), 0);
-	tp_thin_superblock_unpack(data, &copy);
-	thinp_read_end(&section);
-	meta_check_tree(&count->check, copy.mapping_root, &count->top);
-}
-
 static void check_data(struct maps *m)
 {
-	struct count count = {.top = {.name = "devices", .value_size = 8, .take = take_devices},
-			      .device = {.name = "mappings", .value_size = 8, .take = take_mappings}};
+	struct meta_mappings count;
 	struct thinp_sm_info info = info_of(m->s.data);
 	uint64_t nr_zero = 0;
 
-	meta_check_begin(&count.check, thinp_tm_reader(m->s.tm), info_of(m->s.metadata).nr_blocks, info.nr_blocks);
-	meta_check_tree(&count.check, m->s.sb.mapping_root, &count.top);
-	count_held(m, &count);
+	meta_mappings_begin(&count, thinp_tm_reader(m->s.tm), info_of(m->s.metadata).nr_blocks, info.nr_blocks,
+			    m->s.sb.mapping_root, m->s.sb.held_root);
 	for (uint64_t b = 0; b < info.nr_blocks; b++) {
 		uint32_t found = 4711;
 
