@@ -289,7 +289,9 @@ static void check_in_all_ways(struct subject *subject, uint64_t max_bytes)
 		assert_int_equal(check(subject, &opts, &results[i]), 0);
 		alloc_counting_check(&alloc);
 		assert_true(alloc.peak_bytes <= max_bytes + (i ? max_bytes : 0));
-		assert_int_equal(results[i].peak_bytes, alloc.peak_bytes);
+		assert_true(results[i].peak_bytes >= alloc.peak_bytes); /* tasks count first, and allocate then */
+		if (!i)
+			assert_int_equal(results[i].peak_bytes, alloc.peak_bytes);
 		assert_true(results[i].nr_blocks_read <= subject->nr_blocks + 1);
 	}
 	assert_int_equal(told[0].len, told[1].len);
