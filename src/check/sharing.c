@@ -399,7 +399,10 @@ static int check_live(struct tp_checker *checker)
 
 int tp_sharing_check(struct tp_checker *checker)
 {
-	int r = check_live(checker);
+	int r;
 
+	if (!checker->workers[0].live.nr_chunks)
+		return 0; /* no data block can be counted */
+	r = check_live(checker);
 	return r || !checker->has_held ? r : check_places(checker, TP_REACHED_HELD);
 }
