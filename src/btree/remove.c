@@ -9,11 +9,10 @@
  * When all nodes on the way may be written in place and none has too few entries, the leaf is the only one to be touched.
  */
 #include "btree/descent.h"
+#include "btree/look.h"
 #include "btree/redistribute.h"
 
 #include "transaction/manager.h"
-
-#define MOST_CHILDREN 256u /* of a node, whoever made it */
 
 /* What the first way down finds. */
 struct survey {
@@ -85,7 +84,7 @@ static int survey_node(struct survey *survey, const struct seen *seen)
 	survey->is_in_place = survey->is_in_place && can_stay(seen) && tp_tm_is_shadow(survey->tm, seen->block);
 	survey->nr_blocks += nr_nodes;
 	if (!seen->is_last_level || !seen->is_leaf)
-		survey->nr_raised += nr_nodes * MOST_CHILDREN;
+		survey->nr_raised += nr_nodes * TP_LOOK_MOST_CHILDREN;
 	if (!survey->is_shared && !tp_tm_is_shadow(survey->tm, seen->block))
 		r = is_shared(survey->tm, seen->block, &survey->is_shared);
 	return r || !survey->type->cost || !seen->is_last_level || !seen->is_leaf ? r : survey_values(survey, seen);

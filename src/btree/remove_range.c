@@ -18,6 +18,7 @@
  */
 #include "btree/descent.h"
 #include "btree/drop.h"
+#include "btree/look.h"
 #include "btree/redistribute.h"
 
 #include "transaction/manager.h"
@@ -27,8 +28,6 @@
  * one more because of that. In others they may stay as they are. */
 #define ROUNDS_EACH 4u
 #define LEAF_ROUNDS 4u
-
-#define MOST_CHILDREN 256u /* of a node, whoever made it */
 
 struct range {
 	struct thinp_tm *tm;
@@ -128,7 +127,7 @@ static int find_tree(struct range *range, thinp_block_t root, thinp_block_t *tre
 	*tree = tp_node_value64(path->leaf, index);
 	r = note_owners(range);
 	range->nr_blocks += path->nr_frames + 1;
-	range->nr_raised = (path->nr_frames + 1) * MOST_CHILDREN;
+	range->nr_raised = (path->nr_frames + 1) * TP_LOOK_MOST_CHILDREN;
 	return r;
 }
 
@@ -218,9 +217,9 @@ static void add_up(struct range *range)
 	range->leaf_rounds = LEAF_ROUNDS;
 	range->nr_blocks += 1 + 2 * depth + 2 * range->rounds;
 	if (depth) /* the root, and what is between it and the leaves */
-		range->nr_raised += MOST_CHILDREN;
+		range->nr_raised += TP_LOOK_MOST_CHILDREN;
 	if (depth > 1)
-		range->nr_raised += (2 * (depth - 1) + 2 * range->rounds) * (uint64_t)MOST_CHILDREN;
+		range->nr_raised += (2 * (depth - 1) + 2 * range->rounds) * (uint64_t)TP_LOOK_MOST_CHILDREN;
 	if (range->type->inc)
 		range->nr_values += (2 + 2 * LEAF_ROUNDS) * (uint64_t)tp_node_capacity(range->path.leaf);
 }
