@@ -132,20 +132,24 @@ static uint64_t known_cost(struct thinp_sm *metadata)
 	return metadata->cost;
 }
 
+/* What comes on top when the counts of nr_raised blocks go up and of nr_lowered down, in so many bitmaps. */
+static uint64_t more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
+{
+	uint64_t nr_pages = tp_sm_nr_pages(sm);
+	struct tp_sm_work more = sm->work;
+
+	more.nr_dirty = min64(more.nr_dirty + min64(nr_bitmaps, nr_pages), nr_pages);
+	more.nr_changed += nr_raised + nr_lowered;
+	more.nr_inserts += nr_raised;
+	more.nr_leaves += min64(sm->now.overflow.nr_nodes, 3 * (nr_raised + nr_lowered));
+	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
+}
+
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
 {
 	uint64_t most = sm->now.nr_blocks - sm->now.nr_zero; /* a free block gets no large count at once */
-	uint64_t nr_pages = tp_sm_nr_pages(sm);
-	uint64_t nr_changed;
-	struct tp_sm_work more = sm->work;
 
-	nr_raised = min64(nr_raised, most);
-	nr_changed = nr_raised + min64(nr_lowered, most);
-	more.nr_dirty = min64(more.nr_dirty + min64(nr_bitmaps, nr_pages), nr_pages);
-	more.nr_changed += nr_changed;
-	more.nr_inserts += nr_raised;
-	more.nr_leaves += min64(sm->now.overflow.nr_nodes, nr_changed * 3);
-	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
+	return more_cost(sm, nr_bitmaps, min64(nr_raised, most), min64(nr_lowered, most));
 }
 
 uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
@@ -184,23 +188,11 @@ static uint64_t release_raised(const struct thinp_sm *metadata)
 	return min64(nr_nodes * 256, metadata->now.nr_blocks);
 }
 
-/* As tp_sm_more_cost(), but it does not depend on how many blocks are in use. */
-static uint64_t release_cost_of(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
-{
-	uint64_t nr_pages = tp_sm_nr_pages(sm);
-	struct tp_sm_work more = sm->work;
-
-	more.nr_dirty = min64(more.nr_dirty + min64(nr_bitmaps, nr_pages), nr_pages);
-	more.nr_changed += nr_raised + nr_lowered;
-	more.nr_inserts += nr_raised;
-	more.nr_leaves += min64(sm->now.overflow.nr_nodes, 3 * (nr_raised + nr_lowered));
-	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
-}
-
+/* What is kept back does not depend on how many blocks are in use: more_cost(), not tp_sm_more_cost(). */
 static uint64_t release_cost_of_data(const struct thinp_sm *sm)
 {
-	return release_cost_of(sm, RELEASE_LEAF + RELEASE_COPIES, min64(RELEASE_COPIES, sm->now.nr_blocks),
-			       min64(RELEASE_LEAF, sm->now.nr_blocks));
+	return more_cost(sm, RELEASE_LEAF + RELEASE_COPIES, min64(RELEASE_COPIES, sm->now.nr_blocks),
+			 min64(RELEASE_LEAF, sm->now.nr_blocks));
 }
 
 /* New nodes of the overflow tree for so many large counts more. */
@@ -224,7 +216,7 @@ uint64_t tp_sm_release_most(const struct thinp_sm *metadata)
 
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 {
-	uint64_t sum = release_nodes(metadata) + release_cost_of(metadata, 0, release_raised(metadata), 0);
+	uint64_t sum = release_nodes(metadata) + more_cost(metadata, 0, release_raised(metadata), 0);
 
 	/* one that goes bit by bit keeps copies of a way, and counts of what is below it, until the next bit */
 	sum += most_depth(metadata) +
