@@ -164,3 +164,19 @@ int finish_output(const struct command *command)
 	fprintf(stderr, "thinp %s: cannot write: %s\n", command->name, strerror(errno));
 	return EXIT_PROBLEM;
 }
+
+int append_run(json_t *runs, json_t *item)
+{
+	if (!json_array_append_new(runs, item))
+		return 0;
+	return thinp_error_report(THINP_ENOMEM, THINP_NO_BLOCK, "no memory for the list of runs");
+}
+
+int finish_runs(const struct command *command, const char *path, int r, json_t *runs)
+{
+	if (r) {
+		json_decref(runs);
+		return report(command, path, r);
+	}
+	return runs ? print_json(command, runs) : finish_output(command);
+}

@@ -80,6 +80,13 @@ json_t *json_number(uint64_t number);
 /* Prints and releases a JSON document. An exit status. */
 int print_json(const struct command *command, json_t *document);
 
+/* Adds to a list of runs, and releases the item; NULL: there was no memory for it. 0 or THINP_ENOMEM, with its detail. */
+int append_run(json_t *runs, json_t *item);
+
+/* The end of a command that listed runs, as lines or, when there is a list, as JSON; r: what the listing returned. Releases
+ * the list. An exit status. */
+int finish_runs(const struct command *command, const char *path, int r, json_t *runs);
+
 /* The end of a command that printed to standard output: a full disk must not pass for success. An exit status. */
 int finish_output(const struct command *command);
 

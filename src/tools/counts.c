@@ -22,10 +22,8 @@ static int take_run(void *ctx, uint64_t begin, uint64_t end, uint32_t count)
 		printf("%" PRIu64 " blocks from %" PRIu64 " on: %" PRIu32 "\n", end - begin, begin, count);
 		return 0;
 	}
-	return json_array_append_new(array, json_pack("{s:o, s:o, s:o}", "begin", json_number(begin), "end",
-						      json_number(end), "count", json_number(count)))
-		       ? thinp_error_report(THINP_ENOMEM, THINP_NO_BLOCK, "no memory for the list of runs")
-		       : 0;
+	return append_run(array, json_pack("{s:o, s:o, s:o}", "begin", json_number(begin), "end", json_number(end),
+					   "count", json_number(count)));
 }
 
 static int show(const struct command *command, const char *path, struct pool_handle *handle, struct args *args)
@@ -40,11 +38,7 @@ static int show(const struct command *command, const char *path, struct pool_han
 	if (args->end == UINT64_MAX)
 		args->end = args->space == THINP_POOL_DATA ? info.nr_data_blocks : info.nr_metadata_blocks;
 	r = thinp_pool_walk_counts(handle->pool, args->space, args->begin, args->end, take_run, array);
-	if (r) {
-		json_decref(array);
-		return report(command, path, r);
-	}
-	return array ? print_json(command, array) : finish_output(command);
+	return finish_runs(command, path, r, array);
 }
 
 /* The words behind the pool. */

@@ -23,9 +23,7 @@ static json_t *as_json(const struct thinp_mapped_run *run)
 static int take_run(const struct thinp_mapped_run *run, json_t *array)
 {
 	if (array)
-		return json_array_append_new(array, as_json(run))
-			       ? thinp_error_report(THINP_ENOMEM, THINP_NO_BLOCK, "no memory for the list of runs")
-			       : 0;
+		return append_run(array, as_json(run));
 	printf("%" PRIu64 " blocks from %" PRIu64 " on: data blocks from %" PRIu64 " on%s\n", run->length,
 	       run->virtual_begin, run->data_begin, run->is_shared ? ", shared" : "");
 	return 0;
@@ -54,16 +52,10 @@ static int walk(struct thinp_pool *pool, const struct args *args, json_t *array)
 static int show(const struct command *command, const char *path, struct pool_handle *handle, const struct args *args)
 {
 	json_t *array = args->json ? json_array() : NULL;
-	int r;
 
 	if (args->json && !array)
 		return print_json(command, NULL);
-	r = walk(handle->pool, args, array);
-	if (r) {
-		json_decref(array);
-		return report(command, path, r);
-	}
-	return array ? print_json(command, array) : finish_output(command);
+	return finish_runs(command, path, walk(handle->pool, args, array), array);
 }
 
 /* The words behind the pool. */
