@@ -2,7 +2,7 @@
 /*
  * store_scale_bench.c - how the cost of a look-up, an insert and a commit grows with the number of entries.
  *
- * A tree in a file in $THINP_BENCH_DIR or the current directory, filled once for all benchmarks of its size: scale/WORK/KEYS.
+ * A tree in a file in $THINP_BENCH_DIR or the current directory, filled once for all benchmarks of its size: scale/OPERATION/KEYS.
  * The cache has room for all of it; for scale/lookup_limited it has 64 MiB.
  */
 #include "bench.h"

@@ -2,7 +2,7 @@
 /*
  * peers/peers_bench.c - the table: a map from numbers to numbers in a store, and the same map in other libraries.
  *
- * A benchmark is named peers/WORK/ENGINE/KEYS. They are in an order in which most of them find the map that they need:
+ * A benchmark is named peers/OPERATION/ENGINE/KEYS. They are in an order in which most of them find the map that they need:
  * see bed.h. bench/run carries them out by turns.
  */
 #include "work.h"
