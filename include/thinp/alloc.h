@@ -19,9 +19,6 @@ extern "C" {
 
 /** For thinp_alloc::reserve: the change gives back more than it takes, and may use what is kept for such changes. */
 #define THINP_RESERVE_RELEASE 1u
-/** For thinp_alloc::reserve, with #THINP_RESERVE_RELEASE: but only when all that is kept for such changes is there, counting
- *  what the open transaction has freed. For changes that may be many and give back little. */
-#define THINP_RESERVE_WHOLE   2u
 
 /** Gives blocks and counts references. All functions must be there. One thread at a time. A function that fails has changed
  *  nothing. */

@@ -53,8 +53,10 @@ struct thinp_btree_type {
 	/** The most metadata blocks that recording the counts of nr_values values may take, for inc() and dec(); asked
 	 *  before a change begins. NULL: 0. */
 	uint64_t (*cost)(void *ctx, size_t nr_values);
+	/** The same for dec() alone. NULL: as cost(). */
+	uint64_t (*cost_of_dec)(void *ctx, size_t nr_values);
 };
-static_assert(sizeof(void *) != 8 || sizeof(struct thinp_btree_type) == 56, "published layout, version 1");
+static_assert(sizeof(void *) != 8 || sizeof(struct thinp_btree_type) == 64, "published layout, version 1");
 
 /** Neighbouring entries of one leaf, as they stand on the disk. Valid during the callback. */
 struct thinp_btree_span {

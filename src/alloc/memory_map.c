@@ -155,7 +155,7 @@ static int map_reserve(void *ctx, uint64_t nr_blocks, uint32_t flags)
 {
 	const struct thinp_memory_map *map = ctx;
 
-	if (flags & ~(THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE))
+	if (flags & ~THINP_RESERVE_RELEASE)
 		return tp_fail(THINP_ENOTSUP, THINP_NO_BLOCK, "unknown flags %#" PRIx32 " for a reserve", flags);
 	if (nr_blocks > map->pages.nr_allocatable)
 		return tp_fail(THINP_ENOSPC, THINP_NO_BLOCK, "%" PRIu64 " blocks are wanted, %" PRIu64 " can be taken",

@@ -53,4 +53,21 @@ TP_MUST_USE int tp_btree_dec_values(const struct thinp_btree_type *type, const v
 /* The same for one that gives way to another, unless both stand for the same thing. */
 TP_MUST_USE int tp_btree_dec_replaced(const struct thinp_btree_type *type, const void *old_le, const void *new_le);
 
+/* What recording the counts of so many values may take, when they may get an owner, and when they only lose one. */
+static inline uint64_t tp_btree_cost_of_inc(const struct thinp_btree_type *type, uint64_t nr_values)
+{
+	size_t nr = nr_values < SIZE_MAX ? (size_t)nr_values : SIZE_MAX;
+
+	return type->cost && nr ? type->cost(type->ctx, nr) : 0;
+}
+
+static inline uint64_t tp_btree_cost_of_dec(const struct thinp_btree_type *type, uint64_t nr_values)
+{
+	size_t nr = nr_values < SIZE_MAX ? (size_t)nr_values : SIZE_MAX;
+
+	if (!type->dec || !nr)
+		return 0;
+	return type->cost_of_dec ? type->cost_of_dec(type->ctx, nr) : tp_btree_cost_of_inc(type, nr);
+}
+
 #endif

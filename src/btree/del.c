@@ -77,7 +77,7 @@ static int reserve(struct thinp_tm *tm, const struct thinp_btree_type *type, thi
 		r = most_values(tm, type, root, &nr_values);
 		if (r)
 			return r;
-		nr_blocks = type->cost(type->ctx, nr_values < SIZE_MAX ? (size_t)nr_values : SIZE_MAX);
+		nr_blocks = tp_btree_cost_of_dec(type, nr_values);
 	}
 	return thinp_tm_reserve(tm, nr_blocks, THINP_RESERVE_RELEASE);
 }

@@ -281,6 +281,34 @@ int tp_descent_rebalance(struct tp_descent *descent, uint32_t index, bool *chang
 	return r;
 }
 
+int tp_descent_prepare(struct tp_descent *descent, uint64_t key, uint32_t *index)
+{
+	struct tp_descent_fill fill;
+	bool changed = false;
+	int r = tp_descent_find_child(descent, key, index);
+
+	if (!r)
+		r = tp_descent_child_fill(descent, *index, &fill);
+	if (!r && fill.nr_entries <= fill.minimum)
+		r = tp_descent_rebalance(descent, *index, &changed);
+	return r || !changed ? r : tp_descent_find_child(descent, key, index);
+}
+
+int tp_descent_drop_child(struct tp_descent *descent, uint32_t index, struct tp_drop *drop)
+{
+	uint64_t last;
+	struct tp_btree_child child = child_at(descent, index, &last);
+	int r;
+
+	descent->has_begun = true;
+	if (tp_node_nr_entries(descent->node.node) > 1)
+		tp_node_remove(descent->node.node, index, 1);
+	else
+		tp_node_init(descent->node.node, TP_NODE_LEAF, descent->node.block, descent->type->value_size);
+	r = tp_drop_node(drop, &child, last);
+	return r ? r : tp_drop_finish(drop);
+}
+
 /* --- the root -------------------------------------------------------------------------------------------------------- */
 
 int tp_descent_collapse(struct tp_descent *descent)

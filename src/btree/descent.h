@@ -9,6 +9,7 @@
 #define TP_BTREE_DESCENT_H
 
 #include "btree/change.h"
+#include "btree/drop.h"
 
 struct tp_descent {
 	struct thinp_tm *tm;
@@ -50,6 +51,12 @@ TP_MUST_USE int tp_descent_child_fill(const struct tp_descent *descent, uint32_t
 /* Evens out or merges a child with its neighbours. *changed false: there are none, or of another capacity, or
  * they are even. */
 TP_MUST_USE int tp_descent_rebalance(struct tp_descent *descent, uint32_t index, bool *changed);
+
+/* Sees to it that the child of a key has an entry more than it must have, if that can be. *index: the place of the child. */
+TP_MUST_USE int tp_descent_prepare(struct tp_descent *descent, uint64_t key, uint32_t *index);
+
+/* Takes a child out of the node, and drops it. A node without children becomes an empty leaf. */
+TP_MUST_USE int tp_descent_drop_child(struct tp_descent *descent, uint32_t index, struct tp_drop *drop);
 
 /* Puts the content of a root's only child into the root. */
 TP_MUST_USE int tp_descent_collapse(struct tp_descent *descent);

@@ -40,11 +40,6 @@ int thinp_btree_create(struct thinp_tm *tm, const struct thinp_btree_type *user_
 	return r;
 }
 
-uint64_t tp_cost_of_values(const struct thinp_btree_type *type, size_t nr_values)
-{
-	return type->cost && nr_values ? type->cost(type->ctx, nr_values) : 0;
-}
-
 /* Writes the entry into its leaf, which has room if the key is new. */
 static int put(struct tp_insertion *ins, void *leaf, uint32_t index)
 {
@@ -65,7 +60,7 @@ static int put(struct tp_insertion *ins, void *leaf, uint32_t index)
 /* An old value is dropped before anything is written, so that a failure of that is the only one to mark the transaction. */
 static int put_in_place(struct tp_insertion *ins, struct tp_btree_frame *leaf, uint32_t index)
 {
-	uint64_t cost = ins->is_new ? 0 : tp_cost_of_values(ins->type, 1);
+	uint64_t cost = ins->is_new ? 0 : tp_btree_cost_of_dec(ins->type, 1);
 	int r = cost ? thinp_tm_reserve(ins->tm, cost, 0) : 0;
 
 	if (r)
@@ -186,6 +181,15 @@ static bool only_leaf_changes(const struct tp_look *look)
 	return look->nr_in_place == look->nr_nodes && !look->is_lowered && !look->nr_full && !look->nr_missing;
 }
 
+/* The values of a leaf get an owner when others own it, too; the one that is replaced loses one. */
+static uint64_t cost_of_values(const struct thinp_btree_type *type, const struct tp_look *look)
+{
+	bool is_shared = look->first_shared < look->nr_nodes && !look->nr_missing;
+
+	return tp_btree_cost_of_inc(type, is_shared ? look->nr_entries : 0) +
+	       tp_btree_cost_of_dec(type, look->is_found);
+}
+
 static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
 {
 	struct tp_look look = {.path = NULL};
@@ -194,8 +198,7 @@ static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_b
 	if (r)
 		return r;
 	if (!only_leaf_changes(&look)) {
-		r = thinp_tm_reserve(ins->tm,
-				     look.nr_blocks + tp_cost_of_values(ins->type, look.nr_entries + (size_t)1), 0);
+		r = thinp_tm_reserve(ins->tm, look.nr_blocks + cost_of_values(ins->type, &look), 0);
 		return r ? r : change(ins, root, new_root);
 	}
 	r = insert_into_leaf(ins, root, &look);

@@ -21,7 +21,4 @@ struct tp_insertion {
 TP_MUST_USE int tp_insertion_reach_last_level(struct tp_insertion *ins, struct tp_btree_spine *spine,
 					      thinp_block_t root, thinp_block_t *new_root);
 
-/* What recording the counts of so many values may take. */
-uint64_t tp_cost_of_values(const struct thinp_btree_type *type, size_t nr_values);
-
 #endif

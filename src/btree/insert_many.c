@@ -252,7 +252,7 @@ static int plan_and_reserve(struct thinp_tm *tm, const struct tp_batch *batch, t
 
 	if (!r)
 		r = tp_plan(tm, batch, root, &nr_blocks, &nr_values);
-	return r ? r : thinp_tm_reserve(tm, nr_blocks + tp_cost_of_values(batch->type, nr_values), 0);
+	return r ? r : thinp_tm_reserve(tm, nr_blocks + tp_btree_cost_of_inc(batch->type, nr_values), 0);
 }
 
 static int insert_batch(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,

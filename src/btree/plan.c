@@ -114,12 +114,13 @@ static void count_upper_levels(struct plan *plan, const struct tp_look *look)
 		plan->nr_blocks += 2 * (uint64_t)look->nr_full;
 }
 
-/* A leaf, which may be an empty one that is still to be made, gets nr entries. */
-static void count_leaf(struct plan *plan, uint64_t nr_entries, uint64_t nr, uint32_t capacity)
+/* A leaf, which may be an empty one that is still to be made, gets nr entries. Those that it has get an owner when others
+ * own the leaf, too. */
+static void count_leaf(struct plan *plan, uint64_t nr_entries, bool is_shared, uint64_t nr, uint32_t capacity)
 {
 	uint64_t at_once = (uint64_t)(TP_SPLICE_MAX_NEW - 1) * capacity;
 
-	plan->nr_values += nr + nr_entries;
+	plan->nr_values += nr + (is_shared ? nr_entries : 0);
 	if (nr_entries + nr > capacity)
 		plan->nr_new += tp_nr_nodes_for(nr_entries + nr, capacity) - 1 + nr / at_once;
 }
@@ -146,9 +147,9 @@ static int look_at_leaf(struct plan *plan, struct thinp_tm *tm, thinp_block_t ro
 		last = look.leaf_last;
 	*i = tp_batch_end_of_range(batch, begin, end, last);
 	if (look.nr_missing)
-		count_leaf(plan, 0, *i - begin, tp_node_max_entries(batch->type->value_size));
+		count_leaf(plan, 0, false, *i - begin, tp_node_max_entries(batch->type->value_size));
 	else
-		count_leaf(plan, look.nr_entries, *i - begin, look.leaf_capacity);
+		count_leaf(plan, look.nr_entries, look.first_shared < look.nr_nodes, *i - begin, look.leaf_capacity);
 	return 0;
 }
 

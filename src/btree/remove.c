@@ -8,6 +8,7 @@
  *
  * When all nodes on the way may be written in place and none has too few entries, the leaf is the only one to be touched.
  */
+#include "btree/beside.h"
 #include "btree/descent.h"
 #include "btree/look.h"
 #include "btree/redistribute.h"
@@ -20,14 +21,14 @@ struct survey {
 	const struct thinp_btree_type *type;
 	const uint64_t *keys;
 	uint64_t nr_blocks; /* the most the change may take */
-	uint64_t nr_values; /* the most values whose counts it may change */
+	uint64_t nr_copied; /* the most values that get an owner, when leaves that others share are copied */
 	uint64_t nr_raised; /* the most children that get an owner more, when nodes that others share are copied */
 	bool is_shared;     /* others own the node that is looked at, or one above it */
+	bool has_shared;    /* or a neighbour of one */
 	bool is_in_place;   /* nothing has to be copied, evened out or collapsed so far */
 	struct tp_btree_child leaf_at;
-	uint32_t index; /* of the key in the leaf */
-	thinp_block_t beside[2];
-	uint32_t nr_beside; /* neighbours of the node that is looked at */
+	uint32_t index;          /* of the key in the leaf */
+	struct tp_beside beside; /* the node to be looked at next */
 };
 
 static int is_shared(struct thinp_tm *tm, thinp_block_t block, bool *shared)
@@ -48,22 +49,35 @@ struct seen {
 	thinp_block_t block;
 	uint32_t nr_entries;
 	uint32_t capacity;
+	struct tp_beside beside;
 };
 
-/* A leaf whose values have counts. Neighbours with which it is evened out may be copied, too, or merged away. */
-static int survey_values(struct survey *survey, const struct seen *leaf)
+/* What is copied when others own it: children get an owner, or values. */
+static void add_shared(struct survey *survey, const struct seen *seen)
+{
+	survey->has_shared = true;
+	if (seen->is_leaf && seen->is_last_level)
+		survey->nr_copied += seen->capacity;
+	else
+		survey->nr_raised += TP_LOOK_MOST_CHILDREN;
+}
+
+/* Neighbours with which a node is evened out may be copied, too, or merged away. */
+static int survey_beside(struct survey *survey, const struct seen *seen)
 {
 	int r = 0;
 
-	survey->nr_values = 1 + (survey->is_shared ? leaf->nr_entries : 0);
-	if (leaf->nr_entries > tp_node_minimum(leaf->capacity))
+	if (seen->nr_entries > tp_node_minimum(seen->capacity))
 		return 0;
-	for (uint32_t i = 0; !r && i < survey->nr_beside; i++) {
+	for (uint32_t i = 0; !r && i < 2; i++) {
 		bool shared = survey->is_shared;
 
-		r = is_shared(survey->tm, survey->beside[i], &shared);
+		if (seen->beside.blocks[i] == THINP_NO_BLOCK)
+			continue;
+		if (!shared && !tp_tm_is_shadow(survey->tm, seen->beside.blocks[i]))
+			r = is_shared(survey->tm, seen->beside.blocks[i], &shared);
 		if (shared)
-			survey->nr_values += leaf->capacity;
+			add_shared(survey, seen);
 	}
 	return r;
 }
@@ -83,11 +97,13 @@ static int survey_node(struct survey *survey, const struct seen *seen)
 
 	survey->is_in_place = survey->is_in_place && can_stay(seen) && tp_tm_is_shadow(survey->tm, seen->block);
 	survey->nr_blocks += nr_nodes;
-	if (!seen->is_last_level || !seen->is_leaf)
-		survey->nr_raised += nr_nodes * TP_LOOK_MOST_CHILDREN;
-	if (!survey->is_shared && !tp_tm_is_shadow(survey->tm, seen->block))
+	if (nr_nodes > 1)
+		r = survey_beside(survey, seen);
+	if (!r && !survey->is_shared && !tp_tm_is_shadow(survey->tm, seen->block))
 		r = is_shared(survey->tm, seen->block, &survey->is_shared);
-	return r || !survey->type->cost || !seen->is_last_level || !seen->is_leaf ? r : survey_values(survey, seen);
+	if (survey->is_shared)
+		add_shared(survey, seen);
+	return r;
 }
 
 /* The entry of a node to go on with. */
@@ -99,13 +115,16 @@ static int choose(struct survey *survey, const struct tp_btree_child *at, const 
 	if (!behind || (tp_node_is_leaf(node) && tp_node_key(node, behind - 1) != key))
 		return THINP_ENODATA;
 	*index = behind - 1;
-	if (tp_node_is_leaf(node))
-		return 0;
-	survey->nr_beside = 0;
-	if (*index)
-		survey->beside[survey->nr_beside++] = tp_node_value64(node, *index - 1);
-	if (behind < tp_node_nr_entries(node))
-		survey->beside[survey->nr_beside++] = tp_node_value64(node, behind);
+	return 0;
+}
+
+/* A leaf of an upper level has roots below it. */
+static int step_beside(struct survey *survey, struct thinp_read_section *section, const void *node, uint32_t index,
+		       const struct seen *seen)
+{
+	if (!seen->is_leaf)
+		return tp_beside_step(section, node, index, !can_stay(seen), &survey->beside);
+	tp_beside_none(&survey->beside);
 	return 0;
 }
 
@@ -114,7 +133,7 @@ static int survey_step(struct survey *survey, struct tp_btree_child *at, uint64_
 		       bool *done)
 {
 	struct thinp_read_section section;
-	struct seen seen = {.depth = at->depth, .block = at->block};
+	struct seen seen = {.depth = at->depth, .block = at->block, .beside = survey->beside};
 	const void *node;
 	uint32_t index;
 	int r;
@@ -131,6 +150,9 @@ static int survey_step(struct survey *survey, struct tp_btree_child *at, uint64_
 		seen.nr_entries = tp_node_nr_entries(node);
 		seen.capacity = tp_node_capacity(node);
 		*done = seen.is_leaf && seen.is_last_level;
+		r = step_beside(survey, &section, node, index, &seen);
+	}
+	if (!r) {
 		if (!*done)
 			*at = tp_btree_child_at(at, *last, node, index, last);
 		survey->index = index;
@@ -146,6 +168,7 @@ static int survey_way(struct survey *survey, thinp_block_t root)
 	bool done = false;
 	int r = 0;
 
+	tp_beside_none(&survey->beside);
 	while (!r && !done) {
 		uint32_t leaf_depth = 0;
 
@@ -157,38 +180,29 @@ static int survey_way(struct survey *survey, thinp_block_t root)
 
 /* May the change be made? Of each level every node on the way is copied; of the last level with two neighbours each, but
  * for the root. Nodes that are merged away and content that moves into a root take nothing. To that comes what the counts
- * of values take. What is shared becomes more when it is copied: that is not what room is kept back for. */
+ * of values and children take. What is shared becomes more when it is copied: that is not what room is kept back for. */
 static int reserve(const struct survey *survey)
 {
 	uint64_t nr_blocks = 0;
 
 	if (!survey->is_in_place)
-		nr_blocks = survey->nr_blocks + tp_tm_cost_of_raising(survey->tm, survey->nr_raised);
-	if (survey->type->cost)
-		nr_blocks += survey->type->cost(survey->type->ctx, survey->nr_values);
+		nr_blocks = survey->nr_blocks + tp_tm_cost_of_raising(survey->tm, survey->nr_raised) +
+			    tp_btree_cost_of_inc(survey->type, survey->nr_copied);
+	nr_blocks += tp_btree_cost_of_dec(survey->type, 1);
 	if (!nr_blocks)
 		return tp_tm_begin_change(survey->tm);
-	return thinp_tm_reserve(survey->tm, nr_blocks,
-				survey->is_shared ? 0 : THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE);
+	return thinp_tm_reserve(survey->tm, nr_blocks, survey->has_shared ? 0 : THINP_RESERVE_RELEASE);
 }
 
-/* At an internal node of the last level: sees to it that the child of a key can lose an entry, and goes to it. When the
- * children of a root come down to one, the root takes its place, and may be a leaf then. */
+/* At an internal node of the last level. When the children of a root come down to one, the root takes its place, and may be
+ * a leaf then. */
 static int prepare_and_go_down(struct tp_descent *descent, uint64_t key)
 {
-	struct tp_descent_fill fill;
-	bool changed = false;
 	uint32_t index;
-	int r = tp_descent_find_child(descent, key, &index);
+	int r = tp_descent_prepare(descent, key, &index);
 
-	if (!r)
-		r = tp_descent_child_fill(descent, index, &fill);
-	if (!r && fill.nr_entries <= fill.minimum)
-		r = tp_descent_rebalance(descent, index, &changed);
 	if (!r && descent->at.depth == 0 && tp_node_nr_entries(descent->node.node) == 1)
 		return tp_descent_collapse(descent);
-	if (!r && changed)
-		r = tp_descent_find_child(descent, key, &index);
 	return r ? r : tp_descent_down(descent, index);
 }
 

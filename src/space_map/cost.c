@@ -30,9 +30,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* A change that frees space takes one leaf out of a tree of mappings. In leaves of 252 values: */
-#define RELEASE_LEAF   252u        /* values that go: each may be in a bitmap of its own */
-#define RELEASE_COPIES (10 * 252u) /* values in leaves that are copied, and may get an owner more */
+/* The least change that frees space takes the entries of one leaf out of a tree. Each may be in a bitmap of its own. */
+#define RELEASE_VALUES 252u
 
 static uint64_t min64(uint64_t a, uint64_t b)
 {
@@ -132,8 +131,18 @@ static uint64_t known_cost(struct thinp_sm *metadata)
 	return metadata->cost;
 }
 
-/* What comes on top when the counts of nr_raised blocks go up and of nr_lowered down, in so many bitmaps. */
-static uint64_t more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
+/* Nodes by which the overflow tree grows for the work so far, beyond those that come free with the commit: a node is copied
+ * before it is split, so each but those for a third of a node of insertions makes up for one. */
+static uint64_t lasting_growth(const struct tp_sm_work *work)
+{
+	uint64_t nr_leaves = work->nr_inserts / (tp_node_max_entries(4) / 3);
+
+	return work->nr_inserts ? 2 + nr_leaves + nr_leaves / (tp_node_max_entries(8) / 3) : 0;
+}
+
+/* The work with the counts of nr_raised blocks going up and of nr_lowered down, in so many bitmaps. */
+static struct tp_sm_work more_work(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised,
+				   uint64_t nr_lowered)
 {
 	uint64_t nr_pages = tp_sm_nr_pages(sm);
 	struct tp_sm_work more = sm->work;
@@ -142,14 +151,17 @@ static uint64_t more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64
 	more.nr_changed += nr_raised + nr_lowered;
 	more.nr_inserts += nr_raised;
 	more.nr_leaves += min64(sm->now.overflow.nr_nodes, 3 * (nr_raised + nr_lowered));
-	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work);
+	return more;
 }
 
+/* A node of the overflow tree that is made now is one more that giving space back may have to copy later. */
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
 {
 	uint64_t most = sm->now.nr_blocks - sm->now.nr_zero; /* a free block gets no large count at once */
+	struct tp_sm_work more = more_work(sm, nr_bitmaps, min64(nr_raised, most), min64(nr_lowered, most));
 
-	return more_cost(sm, nr_bitmaps, min64(nr_raised, most), min64(nr_lowered, most));
+	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work) + lasting_growth(&more) -
+	       lasting_growth(&sm->work);
 }
 
 uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
@@ -172,59 +184,41 @@ static uint32_t most_depth(const struct thinp_sm *metadata)
 	return depth;
 }
 
-/* On two ways down a tree of mappings each node is copied, and evened out up to four times with two neighbours; there are
- * ways down the trees of devices and of their details, too. */
-static uint64_t release_nodes(const struct thinp_sm *metadata)
+/* The nodes on a way down a tree, and two neighbours of each but the root. */
+uint64_t tp_sm_release_way(const struct thinp_sm *metadata)
 {
-	return 10 * (uint64_t)most_depth(metadata) + 1 + 2 * 3;
+	return 3 * (uint64_t)most_depth(metadata) - 2;
 }
 
-/* All these but leaves have children, which may get an owner more. */
-static uint64_t release_raised(const struct thinp_sm *metadata)
+/* What is kept back does not depend on how many blocks are in use. */
+static uint64_t release_of(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
 {
-	uint32_t depth = most_depth(metadata);
-	uint64_t nr_nodes = 4 + (depth > 2 ? 10 * (uint64_t)depth - 2 : 0);
+	struct tp_sm_work more = more_work(sm, nr_bitmaps, nr_raised, nr_lowered);
 
-	return min64(nr_nodes * 256, metadata->now.nr_blocks);
+	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work) + lasting_growth(&more);
 }
 
-/* What is kept back does not depend on how many blocks are in use: more_cost(), not tp_sm_more_cost(). */
-static uint64_t release_cost_of_data(const struct thinp_sm *sm)
+uint64_t tp_sm_lowering_cost(const struct thinp_sm *metadata)
 {
-	return more_cost(sm, RELEASE_LEAF + RELEASE_COPIES, min64(RELEASE_COPIES, sm->now.nr_blocks),
-			 min64(RELEASE_LEAF, sm->now.nr_blocks));
-}
-
-/* New nodes of the overflow tree for so many large counts more. */
-static uint64_t overflow_growth(const struct thinp_sm *sm, uint64_t nr_raised)
-{
-	const struct changes changes = {.nr_changed = nr_raised, .nr_inserts = nr_raised, .value_size = 4};
-
-	return new_nodes(&sm->now.overflow, &changes, min64(sm->now.overflow.nr_nodes, nr_raised * 3));
-}
-
-/* Nothing is made by such a change but copies of what the last commit uses, each once, and nodes for counts that grow. */
-uint64_t tp_sm_release_most(const struct thinp_sm *metadata)
-{
-	uint64_t sum = metadata->committed.nr_blocks - metadata->committed.nr_zero;
-
-	sum += overflow_growth(metadata, release_raised(metadata));
-	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
-		sum += overflow_growth(sm, min64(RELEASE_COPIES, sm->now.nr_blocks));
-	return sum;
+	return release_of(metadata, 0, 0, metadata->now.nr_blocks);
 }
 
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata)
 {
-	uint64_t sum = release_nodes(metadata) + more_cost(metadata, 0, release_raised(metadata), 0);
+	uint64_t nr_raised = min64(metadata->release.nr_raised, metadata->now.nr_blocks);
+	uint64_t sum = metadata->release.nr_nodes;
 
-	/* one that goes bit by bit keeps copies of a way, and counts of what is below it, until the next bit */
-	sum += most_depth(metadata) +
-	       overflow_growth(metadata, min64(most_depth(metadata) * 256, metadata->now.nr_blocks));
-
+	if (!sum) /* nobody has said more: a tree of two levels */
+		sum = 2 * tp_sm_release_way(metadata);
+	sum += release_of(metadata, 0, nr_raised, metadata->now.nr_blocks);
 	for (const struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
-		sum += release_cost_of_data(sm) + overflow_growth(sm, min64(2 * RELEASE_LEAF, sm->now.nr_blocks));
-	return min64(sum, tp_sm_release_most(metadata));
+		sum += release_of(sm, RELEASE_VALUES, 0, min64(RELEASE_VALUES, sm->now.nr_blocks));
+	return sum;
+}
+
+void tp_sm_set_release(struct thinp_sm *metadata, uint64_t nr_nodes, uint64_t nr_raised)
+{
+	metadata->release = (struct tp_sm_release){.nr_nodes = nr_nodes, .nr_raised = nr_raised};
 }
 
 /* --- is there room? -------------------------------------------------------------------------------------------------- */

@@ -63,29 +63,20 @@ static int alloc_count(void *ctx, thinp_block_t block, uint32_t *count)
 	return tp_sm_get_count(ctx, block, count);
 }
 
-/* Counts what comes free with the commit. */
-static bool is_reserve_whole(const struct thinp_sm *metadata)
-{
-	return metadata->now.nr_zero >= tp_sm_commit_cost(metadata) + tp_sm_release_cost(metadata);
-}
-
 static int alloc_reserve(void *ctx, uint64_t nr_blocks, uint32_t flags)
 {
 	struct thinp_sm *sm = ctx;
-	bool is_release =
-		flags & THINP_RESERVE_RELEASE && (!(flags & THINP_RESERVE_WHOLE) || is_reserve_whole(sm->metadata));
-	uint64_t release = is_release ? 0 : tp_sm_release_cost(sm->metadata);
-	uint64_t wanted = nr_blocks <= UINT64_MAX - release ? nr_blocks + release : UINT64_MAX;
+	bool is_release = flags & THINP_RESERVE_RELEASE;
+	uint64_t kept = is_release ? tp_sm_lowering_cost(sm->metadata) : tp_sm_release_cost(sm->metadata);
+	uint64_t wanted = nr_blocks <= UINT64_MAX - kept ? nr_blocks + kept : UINT64_MAX;
 
-	if (is_release && sm->kind == TP_SM_METADATA && wanted > tp_sm_release_most(sm))
-		wanted = tp_sm_release_most(sm);
 	if (sm->kind == TP_SM_METADATA)
 		return tp_sm_check_cost(sm, &sm->work, wanted);
 	if (nr_blocks > sm->now.nr_available)
 		return tp_fail(THINP_ENOSPC, THINP_NO_BLOCK,
 			       "%" PRIu64 " data blocks are wanted, %" PRIu64 " can be taken", nr_blocks,
 			       sm->now.nr_available);
-	return tp_sm_check_cost(sm, &sm->work, release);
+	return tp_sm_check_cost(sm, &sm->work, kept);
 }
 
 static uint64_t alloc_cost(void *ctx, uint64_t nr_blocks)

@@ -55,6 +55,14 @@ int tp_sm_trim(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
  * change, and of these so many grow and so many shrink. */
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered);
 
+/* The most nodes that taking the entries of one leaf out of a tree copies: those on the way down, each with two neighbours,
+ * of a tree as deep as one can be. */
+uint64_t tp_sm_release_way(const struct thinp_sm *metadata);
+
+/* What is kept back for the least change that frees space, beside what counts of values take: so many nodes are copied,
+ * and so many blocks get an owner more. Until it is said: two ways, and nothing is shared. */
+void tp_sm_set_release(struct thinp_sm *metadata, uint64_t nr_nodes, uint64_t nr_raised);
+
 /* Blocks of a metadata map that are kept back for recording it and all data maps that draw from it. */
 uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata);
 

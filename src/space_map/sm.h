@@ -44,6 +44,12 @@ struct tp_sm_work {
 	uint64_t nr_leaves;  /* of the overflow tree, that all this may touch */
 };
 
+/* What the least change that frees space copies, as the owner of the trees has said; see tp_sm_set_release(). */
+struct tp_sm_release {
+	uint64_t nr_nodes; /* 0: nothing was said */
+	uint64_t nr_raised;
+};
+
 struct tp_freed; /* blocks that came free in one commit; freed.c */
 
 struct thinp_sm {
@@ -57,7 +63,8 @@ struct thinp_sm {
 	struct tp_sm_state committed;
 	struct tp_sm_state now;
 	struct tp_sm_work work;
-	uint64_t cost;      /* of a metadata map: tp_sm_commit_cost(), if it is known */
+	uint64_t cost; /* of a metadata map: tp_sm_commit_cost(), if it is known */
+	struct tp_sm_release release;
 	bool cost_is_known; /* since then no map of the group has changed its work, its length or its trees */
 	struct tp_directory pages;
 	struct tp_large large;
@@ -182,8 +189,9 @@ uint64_t tp_sm_cost_of(const struct thinp_sm *sm, const struct tp_sm_work *work)
 /* Blocks of a metadata map that are kept back for changes that free space: for one that takes away as little as it can. */
 uint64_t tp_sm_release_cost(const struct thinp_sm *metadata);
 
-/* No change that frees space takes more, however much it takes away. */
-uint64_t tp_sm_release_most(const struct thinp_sm *metadata);
+/* The part of it for nodes that lose an owner, which every change that frees space may need: who asks for room for such a
+ * change does not know the counts. */
+uint64_t tp_sm_lowering_cost(const struct thinp_sm *metadata);
 
 /* THINP_ENOSPC unless a commit can be recorded after the work of the map is this and so many metadata blocks are gone. */
 int tp_sm_check_cost(struct thinp_sm *sm, const struct tp_sm_work *work, uint64_t nr_blocks) TP_MUST_USE;

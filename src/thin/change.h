@@ -35,9 +35,15 @@ int tp_thin_check_not_read_only(const struct thinp_pool *pool) TP_MUST_USE;
 int tp_thin_begin_change(struct thinp_pool *pool) TP_MUST_USE;
 int tp_thin_end_change(struct thinp_pool *pool, int r);
 
-/* The same for changes that give back more than they take. */
-int tp_thin_begin_release(struct thinp_pool *pool) TP_MUST_USE;
+/* Around parts of a change that give back more than they take, and have reserved all that they take. The end passes on
+ * what it is given. */
+void tp_thin_begin_release(struct thinp_pool *pool);
 int tp_thin_end_release(struct thinp_pool *pool, int r);
+
+/* Tells the space map what is to be kept back for such changes; the second one only if that may be another than before, and
+ * it never fails. */
+int tp_thin_measure_release(struct thinp_pool *pool) TP_MUST_USE;
+void tp_thin_follow_change(struct thinp_pool *pool);
 
 /* Room for what the values of mappings may take. */
 void tp_thin_make_types(struct thinp_pool *pool);
@@ -55,14 +61,12 @@ int tp_thin_add_remove_cost(const struct thinp_pool *pool, const struct thinp_bt
 int tp_thin_get_record(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags,
 		       struct tp_device_record **record) TP_MUST_USE;
 
-#define TP_THIN_DISCARD (THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE)
-
 /* Brings the details tree up to date. */
 int tp_thin_write_records(struct thinp_pool *pool) TP_MUST_USE;
 void tp_thin_forget_records(struct thinp_pool *pool);
 void tp_thin_forget_record(struct thinp_pool *pool, uint64_t dev_id);
 
-/* Deletes a device, between tp_thin_begin_release() and the end. THINP_ENOSPC has changed nothing. */
+/* Deletes a device. THINP_ENOSPC has changed nothing. */
 int tp_thin_delete(struct thinp_pool *pool, const struct thinp_device_info *info) TP_MUST_USE;
 
 /* The copy of the superblock in the metadata snapshot, if the transaction can go on. THINP_ENOENT: there is none. */
@@ -76,6 +80,7 @@ int tp_thin_drop_held(struct thinp_pool *pool, const struct tp_thin_superblock *
 struct tp_thin_part {
 	uint64_t first, last;
 	uint32_t max_leaves;
+	bool is_deletion; /* of everything; nobody else owns the tree of the device */
 };
 
 int tp_thin_remove_part(struct thinp_pool *pool, thinp_block_t *root, uint64_t dev_id, const struct tp_thin_part *part,

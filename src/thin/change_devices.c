@@ -54,6 +54,7 @@ static int add_device(struct thinp_pool *pool, uint64_t dev_id, thinp_block_t ro
 {
 	int r = put_root(pool, dev_id, root);
 
+	pool->is_measured = false;
 	if (!r)
 		r = tp_thin_put_details(pool, dev_id, details);
 	return tp_thin_half_way(pool, r);
@@ -138,9 +139,11 @@ int thinp_pool_create_snapshot(struct thinp_pool *pool, uint64_t dev_id, uint64_
 
 /* --- deleting -------------------------------------------------------------------------------------------------------- */
 
+/* What is copied while others own it, too, is not given back by this change: room for releasing the metadata snapshot is
+ * left. */
 static int reserve_removal(struct thinp_pool *pool, uint64_t dev_id)
 {
-	uint64_t nr_blocks = 0;
+	uint64_t nr_blocks = pool->live.held_root ? pool->nr_release : 0;
 	int r = tp_thin_add_remove_cost(pool, &pool->top, pool->live.mapping_root, dev_id, &nr_blocks);
 
 	if (!r)
@@ -151,11 +154,14 @@ static int reserve_removal(struct thinp_pool *pool, uint64_t dev_id)
 static int remove_entries(struct thinp_pool *pool, uint64_t dev_id)
 {
 	struct thinp_tm *tm = tp_thin_tm(pool);
-	int r = thinp_btree_remove(tm, &pool->top, pool->live.mapping_root, &dev_id, &pool->live.mapping_root);
+	int r;
 
+	pool->is_measured = false;
+	tp_thin_begin_release(pool);
+	r = thinp_btree_remove(tm, &pool->top, pool->live.mapping_root, &dev_id, &pool->live.mapping_root);
 	if (!r)
 		r = thinp_btree_remove(tm, &pool->details, pool->live.details_root, &dev_id, &pool->live.details_root);
-	return tp_thin_half_way(pool, r);
+	return tp_thin_end_release(pool, tp_thin_half_way(pool, r));
 }
 
 /* The entries go first: a leaf that the metadata snapshot shares is copied then, and so each root has all its owners
@@ -178,7 +184,8 @@ int tp_thin_delete(struct thinp_pool *pool, const struct thinp_device_info *info
 	r = thinp_btree_del(tm, &pool->device, info->mapping_root);
 	if (!tp_thin_is_only_room(pool, r))
 		return tp_thin_half_way(pool, r);
-	back = add_device(pool, info->dev_id, info->mapping_root, &details);
+	tp_thin_begin_release(pool);
+	back = tp_thin_end_release(pool, add_device(pool, info->dev_id, info->mapping_root, &details));
 	return back ? back : r;
 }
 
@@ -190,6 +197,6 @@ int thinp_pool_delete_device(struct thinp_pool *pool, uint64_t dev_id)
 	if (!r)
 		r = thinp_pool_get_device(pool, dev_id, &info);
 	if (!r)
-		r = tp_thin_begin_release(pool);
-	return r ? r : tp_thin_end_release(pool, tp_thin_delete(pool, &info));
+		r = tp_thin_begin_change(pool);
+	return r ? r : tp_thin_end_change(pool, tp_thin_delete(pool, &info));
 }

@@ -155,10 +155,10 @@ static int remove_range(struct thinp_pool *pool, uint64_t dev_id, uint64_t first
 	const uint64_t first_keys[] = {dev_id, first};
 	const uint64_t last_keys[] = {dev_id, last};
 	struct tp_device_record *record;
-	int r = tp_thin_get_record(pool, dev_id, TP_THIN_DISCARD, &record);
+	int r = tp_thin_get_record(pool, dev_id, THINP_RESERVE_RELEASE, &record);
 
 	if (!r)
-		r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->removals, pool->live.mapping_root, first_keys,
+		r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->mappings, pool->live.mapping_root, first_keys,
 					     last_keys, max_leaves, &pool->live.mapping_root, nr_removed, is_complete);
 	if (r)
 		return r;

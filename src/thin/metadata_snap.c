@@ -38,6 +38,10 @@ static int share_trees(struct thinp_pool *pool)
 	struct thinp_tm *tm = tp_thin_tm(pool);
 	int r = tp_thin_write_records(pool);
 
+	pool->is_holding = true; /* from now on more is kept back */
+	pool->is_measured = false;
+	if (!r)
+		r = tp_thin_measure_release(pool);
 	if (r)
 		return r;
 	r = thinp_tm_reserve(tm, 1 + tp_sm_more_cost(pool->store->metadata, 0, 2, 0), 0);
@@ -57,6 +61,7 @@ static int hold(struct thinp_pool *pool)
 	if (pool->live.held_root)
 		return tp_fail(THINP_EBUSY, pool->live.held_root, "there is a metadata snapshot");
 	r = share_trees(pool);
+	pool->is_holding = false;
 	if (r)
 		return r;
 	r = write_copy(pool, &block);
@@ -101,10 +106,11 @@ int tp_thin_read_held(struct thinp_pool *pool, struct tp_thin_superblock *copy)
 int tp_thin_drop_held(struct thinp_pool *pool, const struct tp_thin_superblock *copy)
 {
 	struct thinp_tm *tm = tp_thin_tm(pool);
-	int r = thinp_btree_del(tm, &pool->drops, copy->mapping_root);
+	int r = thinp_btree_del(tm, &pool->mappings, copy->mapping_root);
 
 	if (r)
 		return r;
+	pool->is_measured = false;
 	r = thinp_btree_del(tm, &pool->details, copy->details_root);
 	if (!r)
 		r = thinp_tm_dec(tm, pool->live.held_root, 1, THINP_CAUSE_FREE);
@@ -119,6 +125,6 @@ int thinp_pool_release_metadata_snap(struct thinp_pool *pool)
 	int r = tp_thin_read_held(pool, &copy);
 
 	if (!r)
-		r = tp_thin_begin_release(pool);
-	return r ? r : tp_thin_end_release(pool, tp_thin_drop_held(pool, &copy));
+		r = tp_thin_begin_change(pool);
+	return r ? r : tp_thin_end_change(pool, tp_thin_drop_held(pool, &copy));
 }

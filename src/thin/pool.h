@@ -43,11 +43,12 @@ struct thinp_pool {
 	uint64_t nr_data_blocks; /* of a new pool, as the next one */
 	uint32_t data_block_sectors;
 	struct thinp_btree_type mappings; /* device, virtual block -> mapping: top and device in one */
-	struct thinp_btree_type removals; /* the same, when mappings are taken away */
-	struct thinp_btree_type drops;    /* the same, when the whole tree goes */
 	struct thinp_btree_type top;      /* device -> root of its mappings; who removes an entry drops the tree */
 	struct thinp_btree_type device;   /* virtual block -> mapping; to make one, or drop it as a whole */
 	struct thinp_btree_type details;
+	bool is_measured;    /* what is kept back for giving space back is known */
+	bool is_holding;     /* a metadata snapshot is being made */
+	uint64_t nr_release; /* nodes that releasing it, or else any change that gives space back, copies at least */
 	struct tp_device_record records[TP_THIN_NR_RECORDS]; /* that of a device is at its id modulo the number */
 };
 

@@ -74,7 +74,10 @@ static int copy_what_changes(struct held *held)
 		return r;
 	tp_device_details_unpack(value, &held->details);
 	r = write_copy(held);
-	return r ? r : put_details(held);
+	if (r)
+		return r;
+	tp_thin_begin_release(pool);
+	return tp_thin_end_release(pool, put_details(held));
 }
 
 /* Both entries go, and with them the tree, when nobody else owns it. */
@@ -91,10 +94,12 @@ static int drop_device(struct held *held)
 		r = thinp_tm_reserve(tm, nr_blocks, THINP_RESERVE_RELEASE);
 	if (r)
 		return r;
+	tp_thin_begin_release(pool);
 	r = thinp_btree_remove(tm, &pool->top, held->copy.mapping_root, &held->dev_id, &held->copy.mapping_root);
 	if (!r)
 		r = thinp_btree_remove(tm, &pool->details, held->copy.details_root, &held->dev_id,
 				       &held->copy.details_root);
+	r = tp_thin_end_release(pool, r);
 	if (!r)
 		r = thinp_btree_del(tm, &pool->device, held->tree);
 	return tp_thin_half_way(pool, r);
@@ -113,7 +118,7 @@ static int find_tree(struct held *held)
 
 static int shrink_device(struct held *held, uint32_t max_leaves)
 {
-	const struct tp_thin_part part = {.last = UINT64_MAX, .max_leaves = max_leaves};
+	const struct tp_thin_part part = {.last = UINT64_MAX, .max_leaves = max_leaves, .is_deletion = true};
 	struct thinp_error_info before = {.size = sizeof(before)};
 	uint32_t nr_owners = 0;
 	bool is_empty = true;
@@ -207,10 +212,10 @@ int thinp_pool_release_step(struct thinp_pool *pool, uint32_t max_leaves, struct
 	int r = tp_thin_read_held(pool, &held.copy);
 
 	if (!r)
-		r = tp_thin_begin_release(pool);
+		r = tp_thin_begin_change(pool);
 	if (r)
 		return r;
-	r = tp_thin_end_release(pool, release(&held, max_leaves));
+	r = tp_thin_end_change(pool, release(&held, max_leaves));
 	if (r)
 		return r;
 	now.nr_removed = held.nr_removed;

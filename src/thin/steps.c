@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/opts.h"
+#include "btree/prune.h"
 #include "thin/change.h"
 
 #include <thinp/pool_space.h>
@@ -25,6 +26,18 @@ static void give(struct thinp_pool_step *step, uint64_t nr_removed, bool is_comp
 
 /* --- mappings -------------------------------------------------------------------------------------------------------- */
 
+static int prune(struct thinp_pool *pool, thinp_block_t *root, uint64_t dev_id, uint64_t *nr_removed, bool *is_complete)
+{
+	struct tp_pruned pruned;
+	int r = tp_btree_prune(tp_thin_tm(pool), &pool->mappings, *root, &dev_id, root, &pruned);
+
+	if (r)
+		return r;
+	*nr_removed = pruned.nr_entries;
+	*is_complete = pruned.is_empty;
+	return 0;
+}
+
 int tp_thin_remove_part(struct thinp_pool *pool, thinp_block_t *root, uint64_t dev_id, const struct tp_thin_part *part,
 			uint64_t *nr_removed, bool *is_complete)
 {
@@ -36,8 +49,11 @@ int tp_thin_remove_part(struct thinp_pool *pool, thinp_block_t *root, uint64_t d
 
 	thinp_error_last(&before);
 	for (;;) {
-		r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->removals, *root, first_keys, last_keys, nr_leaves,
-					     root, nr_removed, is_complete);
+		if (part->is_deletion && nr_leaves == 1)
+			r = prune(pool, root, dev_id, nr_removed, is_complete);
+		else
+			r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->mappings, *root, first_keys, last_keys,
+						     nr_leaves, root, nr_removed, is_complete);
 		if (!tp_thin_is_only_room(pool, r) || nr_leaves == 1)
 			break;
 		nr_leaves = nr_leaves ? nr_leaves / LESS_EACH_TIME : MOST_LEAVES;
@@ -52,7 +68,7 @@ static int remove_mappings(struct thinp_pool *pool, uint64_t dev_id, const struc
 			   uint64_t *nr_removed, bool *is_complete)
 {
 	struct tp_device_record *record;
-	int r = tp_thin_get_record(pool, dev_id, TP_THIN_DISCARD, &record);
+	int r = tp_thin_get_record(pool, dev_id, THINP_RESERVE_RELEASE, &record);
 
 	if (!r)
 		r = tp_thin_remove_part(pool, &pool->live.mapping_root, dev_id, part, nr_removed, is_complete);
@@ -101,8 +117,10 @@ int tp_thin_count_owners(struct thinp_pool *pool, thinp_block_t *root, uint64_t 
 		r = tp_thin_add_insert_cost(pool, &pool->top, *root, &dev_id, &nr_blocks);
 	if (!r)
 		r = thinp_tm_reserve(tm, nr_blocks, THINP_RESERVE_RELEASE);
-	if (!r)
-		r = thinp_btree_insert(tm, &pool->top, *root, &dev_id, value, root, NULL);
+	if (r)
+		return r;
+	tp_thin_begin_release(pool);
+	r = tp_thin_end_release(pool, thinp_btree_insert(tm, &pool->top, *root, &dev_id, value, root, NULL));
 	if (r)
 		return r;
 	*tree = tp_load_le64(value);
@@ -127,7 +145,8 @@ static int delete_whole(struct thinp_pool *pool, const struct thinp_device_info 
 static int delete_part(struct thinp_pool *pool, const struct thinp_device_info *info, uint32_t max_leaves,
 		       uint64_t *nr_removed, bool *is_done)
 {
-	const struct tp_thin_part part = {.last = UINT64_MAX, .max_leaves = max_leaves ? max_leaves : MOST_LEAVES};
+	const struct tp_thin_part part = {
+		.last = UINT64_MAX, .max_leaves = max_leaves ? max_leaves : MOST_LEAVES, .is_deletion = true};
 	struct thinp_device_info rest = *info;
 	struct thinp_error_info before = {.size = sizeof(before)};
 	bool is_empty;
@@ -173,10 +192,10 @@ int thinp_pool_delete_step(struct thinp_pool *pool, uint64_t dev_id, uint32_t ma
 	if (!r)
 		r = thinp_pool_get_device(pool, dev_id, &info);
 	if (!r)
-		r = tp_thin_begin_release(pool);
+		r = tp_thin_begin_change(pool);
 	if (r)
 		return r;
-	r = tp_thin_end_release(pool, delete_some(pool, &info, max_leaves, &nr_removed, &is_done));
+	r = tp_thin_end_change(pool, delete_some(pool, &info, max_leaves, &nr_removed, &is_done));
 	if (!r)
 		give(step, nr_removed, is_done);
 	return r;

@@ -5,14 +5,10 @@
  * A mapping owns a reference to its data block; an entry of the top tree owns one to the root of a device's mappings.
  */
 #include "base/bytes.h"
-#include "btree/look.h"
 #include "thin/change.h"
 #include "transaction/manager.h"
 
 #include <string.h>
-
-#define MOST_ENTRIES 252u                /* of a leaf of mappings, or of roots */
-#define MOST_COPIED  (10 * (size_t)252u) /* values in the leaves that removing a range copies */
 
 const struct thinp_btree_type tp_thin_tree_type = {
 	.size = sizeof(struct thinp_btree_type), .nr_levels = 2, .value_size = TP_MAPPING_SIZE};
@@ -85,14 +81,6 @@ static uint64_t cost_of_copies(void *ctx, size_t nr_values)
 	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, nr_values, 0);
 }
 
-/* Most values are dropped; those get a new owner that stay in leaves which have to be copied. */
-static uint64_t cost_of_removals(void *ctx, size_t nr_values)
-{
-	size_t nr_copied = nr_values < MOST_COPIED ? nr_values : MOST_COPIED;
-
-	return tp_sm_more_cost(tp_thin_data_map(ctx), nr_values, nr_copied, nr_values - nr_copied);
-}
-
 static uint64_t cost_of_roots(void *ctx, size_t nr_values)
 {
 	struct thinp_pool *pool = ctx;
@@ -113,49 +101,12 @@ void tp_thin_make_types(struct thinp_pool *pool)
 	pool->mappings.dec = dec_mappings;
 	pool->mappings.equal = is_same_data_block;
 	pool->mappings.cost = cost_of_copies;
-	pool->removals = pool->mappings;
-	pool->removals.cost = cost_of_removals;
-	pool->drops = pool->mappings;
-	pool->drops.cost = cost_of_drops;
-	pool->device = pool->drops;
+	pool->mappings.cost_of_dec = cost_of_drops;
+	pool->device = pool->mappings;
 	pool->device.nr_levels = 1;
 	pool->top = tp_thin_roots_type;
 	pool->top.ctx = pool;
 	pool->top.inc = inc_roots;
 	pool->top.cost = cost_of_roots;
 	pool->details = tp_thin_details_type;
-}
-
-/* --- what a change may take ------------------------------------------------------------------------------------------ */
-
-static uint64_t cost_of_leaves(const struct thinp_btree_type *type, uint64_t nr_leaves)
-{
-	return type->cost ? type->cost(type->ctx, (size_t)nr_leaves * MOST_ENTRIES) : 0;
-}
-
-int tp_thin_add_insert_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
-			    const uint64_t *keys, uint64_t *nr_blocks)
-{
-	struct tp_look way = {.path = NULL};
-	int r = tp_look(tp_thin_tm(pool), type, root, keys, &way);
-
-	if (!r)
-		*nr_blocks += way.nr_blocks + cost_of_leaves(type, 1);
-	return r;
-}
-
-/* Each node with two neighbours, but for the root. */
-int tp_thin_add_remove_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
-			    uint64_t key, uint64_t *nr_blocks)
-{
-	struct tp_look way = {.path = NULL};
-	int r = tp_look(tp_thin_tm(pool), type, root, &key, &way);
-	uint64_t nr_nodes = 3 * (uint64_t)way.nr_nodes - 2;
-
-	if (r)
-		return r;
-	*nr_blocks += nr_nodes + cost_of_leaves(type, 3);
-	if (way.nr_nodes > 1)
-		*nr_blocks += tp_tm_cost_of_raising(tp_thin_tm(pool), nr_nodes * TP_LOOK_MOST_CHILDREN);
-	return 0;
 }

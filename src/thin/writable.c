@@ -149,6 +149,7 @@ int tp_thin_open_store(struct thinp_pool *pool, const struct thinp_pool_opts *op
 	pool->shown = &pool->live;
 	pool->bm = pool->store->bm;
 	pool->reader = thinp_tm_reader(pool->store->tm);
+	tp_thin_follow_change(pool);
 	return 0;
 }
 
@@ -183,23 +184,20 @@ int tp_thin_begin_change(struct thinp_pool *pool)
 
 int tp_thin_end_change(struct thinp_pool *pool, int r)
 {
+	tp_thin_follow_change(pool);
 	tp_tm_leave(tp_thin_tm(pool));
 	return r;
 }
 
-int tp_thin_begin_release(struct thinp_pool *pool)
+void tp_thin_begin_release(struct thinp_pool *pool)
 {
-	int r = tp_thin_begin_change(pool);
-
-	if (!r)
-		tp_tm_set_releasing(tp_thin_tm(pool), true);
-	return r;
+	tp_tm_set_releasing(tp_thin_tm(pool), true);
 }
 
 int tp_thin_end_release(struct thinp_pool *pool, int r)
 {
 	tp_tm_set_releasing(tp_thin_tm(pool), false);
-	return tp_thin_end_change(pool, r);
+	return r;
 }
 
 int thinp_pool_begin(struct thinp_pool *pool)
@@ -241,6 +239,7 @@ int thinp_pool_abort(struct thinp_pool *pool)
 		return r;
 	tp_tm_enter(tp_thin_tm(pool));
 	tp_thin_forget_records(pool);
+	pool->is_measured = false;
 	return tp_thin_end_change(pool, thinp_store_abort(pool->store));
 }
 
@@ -303,6 +302,7 @@ int thinp_pool_grow_metadata(struct thinp_pool *pool, uint64_t nr_blocks)
 	if (r)
 		return r;
 	tp_tm_enter(tp_thin_tm(pool));
+	pool->is_measured = false;
 	return tp_thin_end_change(pool, thinp_store_grow(pool->store, nr_blocks));
 }
 

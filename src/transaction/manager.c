@@ -86,8 +86,6 @@ int thinp_tm_reserve(struct thinp_tm *tm, uint64_t nr_blocks, uint32_t flags)
 {
 	int r = tp_tm_begin_change(tm); /* which alone may change anything: the mark, through the gate */
 
-	if (tm->reserve_flags & THINP_RESERVE_RELEASE)
-		flags &= ~THINP_RESERVE_WHOLE;
 	return r ? r : tm->alloc.reserve(tm->alloc.ctx, nr_blocks, flags | tm->reserve_flags);
 }
 
