@@ -112,8 +112,7 @@ static uint64_t cost_of_values(void *ctx, size_t nr)
 {
 	struct forest *f = ctx;
 
-	if (nr > f->nr_values_asked)
-		f->nr_values_asked = nr;
+	f->nr_values_asked += nr;
 	return 0;
 }
 

@@ -47,7 +47,7 @@ struct forest {
 	uint64_t nr_count_calls;  /* calls of the map that change something */
 	uint64_t most_reserved;   /* the most that was asked for since forest_forget() */
 	uint64_t nr_taken;        /* blocks that were taken since then */
-	uint64_t nr_values_asked; /* the most that the type's cost was asked for since then */
+	uint64_t nr_values_asked; /* what the type's cost was asked for since then, in all */
 	uint64_t nr_values_told;  /* values that lost or got an owner since then */
 	uint64_t fail_at;         /* the call of the map or of a function of the type that fails; 0: none */
 	uint64_t nr_calls;        /* of these */

@@ -27,8 +27,8 @@ guest_obeys() {
 
 host() {
 	blank_device metadata 512K # 128 blocks
-	blank_device data 1G
-	change --create 16384 <<-END
+	blank_device data 3G
+	change --create 49152 <<-END
 		create 1
 		fill 1 65536 3
 		commit
@@ -49,6 +49,8 @@ host() {
 	END
 	is_sound "$metadata"
 	change <<-END
+		discard 1 40000 20000
+		commit
 		create 10
 		write 10 0 20
 		needs_check 1

@@ -20,7 +20,7 @@
 
 #include "unit/base/random.h"
 
-enum { NR_BLOCKS = 300, GROWN = 400, CACHE = 32, TIGHT = 210, TIGHT_ONE_SLOT = 160 };
+enum { NR_BLOCKS = 300, GROWN = 400, CACHE = 32, TIGHT = 190, TIGHT_ONE_SLOT = 140 };
 
 struct crash_test {
 	struct store_world world;

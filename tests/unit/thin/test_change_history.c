@@ -381,7 +381,7 @@ static void TH_17_a_full_pool_can_be_emptied(void **state)
 	uint64_t metadata;
 
 	pool_model_close(m);
-	pool_model_open(m, 64, 3000, &defaults);
+	pool_model_open(m, 40, 3000, &defaults);
 	metadata = nr_used(m, THINP_POOL_METADATA);
 	pool_model_begin(m);
 	assert_int_equal(pool_model_create(m, 0), 0);
