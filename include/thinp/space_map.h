@@ -102,7 +102,8 @@ THINP_API int thinp_sm_take(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t *f
  *  @retval 0                done
  *  @retval THINP_EREFCOUNT  a count would pass 2^32-1; nothing was changed
  *  @retval THINP_ERANGE     beyond the end; nothing was changed
- *  @retval THINP_ENOSPC     a commit might not find room to record it; nothing was changed
+ *  @retval THINP_ENOSPC     a commit might not find room to record it, or free blocks of a metadata map are kept back: see
+ *                           thinp_sm_take(); nothing was changed
  *  @retval THINP_EINVAL     counts are being recorded; nothing was changed
  *  @retval THINP_ENOMEM     no memory; nothing was changed
  *  @retval THINP_EMUSTABORT the queue has failed

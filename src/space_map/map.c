@@ -207,7 +207,7 @@ static int count_first_blocks(struct thinp_sm *sm)
 {
 	uint64_t nr = sm->first_block < sm->now.nr_blocks ? sm->first_block : sm->now.nr_blocks;
 
-	return tp_sm_issue(sm, THINP_OP_INC, 0, nr, THINP_CAUSE_USER);
+	return tp_sm_issue_found(sm, 0, nr, THINP_CAUSE_USER);
 }
 
 int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks)

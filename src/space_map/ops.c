@@ -109,6 +109,8 @@ static int get_part(struct thinp_sm *sm, const struct thinp_op *op, uint64_t blo
 struct check {
 	struct tp_sm_work work; /* as it will be */
 	uint64_t nr_large;      /* counts that will be large */
+	uint64_t nr_taken;      /* blocks that were available, and will not be */
+	bool has_room;          /* they and what a user must spare were asked for before */
 };
 
 /* Will the overflow tree have to do with a count that changes from this one? */
@@ -130,6 +132,7 @@ static int check_part(struct thinp_sm *sm, const struct thinp_op *op, const stru
 		if (before == limit)
 			return refuse(sm, op, page->number * TP_PAGE_NR_BLOCKS + i);
 		check->nr_large += before >= TP_PAGE_LARGE - 1;
+		check->nr_taken += !before && tp_bit_get(page->available, i);
 		if (!is_for_overflow(page, i, op->kind, before) || tp_bit_get(page->changed, i))
 			continue;
 		nr_changed++;
@@ -150,6 +153,14 @@ static int check_part(struct thinp_sm *sm, const struct thinp_op *op, const stru
 	return 0;
 }
 
+/* Metadata blocks that go, and those that a user who takes them must leave to changes that free space. */
+static uint64_t room_of(const struct thinp_sm *sm, const struct thinp_op *op, const struct check *check)
+{
+	if (sm->kind != TP_SM_METADATA || !check->nr_taken || check->has_room)
+		return 0;
+	return check->nr_taken + (op->cause == THINP_CAUSE_USER ? tp_sm_release_cost(sm) : 0);
+}
+
 static int check_op(struct thinp_sm *sm, const struct thinp_op *op, struct check *check)
 {
 	uint64_t end = op->first + op->nr_blocks;
@@ -163,7 +174,7 @@ static int check_op(struct thinp_sm *sm, const struct thinp_op *op, struct check
 		if (r)
 			return r;
 	}
-	return tp_sm_check_cost(sm, &check->work, 0);
+	return tp_sm_check_cost(sm, &check->work, room_of(sm, op, check));
 }
 
 /* --- counting what is free, and what is to be recorded --- */
@@ -389,8 +400,9 @@ static int check_not_failed(const struct thinp_sm *sm)
 }
 
 /* Most operations are like this: one block, whose count stays small, in a page in memory that will be recorded anyhow. Then
- * there is no cost to check. Returns false, with nothing changed, for all others. */
-static bool issue_small(struct thinp_sm *sm, const struct thinp_op *op)
+ * there is no cost to check, but for a free metadata block that nobody has asked for. Returns false, with nothing changed, for
+ * all others. */
+static bool issue_small(struct thinp_sm *sm, const struct thinp_op *op, bool has_room)
 {
 	struct tp_page *page = tp_directory_get(&sm->pages, op->first / TP_PAGE_NR_BLOCKS);
 	uint32_t i = (uint32_t)(op->first % TP_PAGE_NR_BLOCKS);
@@ -400,6 +412,8 @@ static bool issue_small(struct thinp_sm *sm, const struct thinp_op *op)
 		return false;
 	count = page->counts[i];
 	if (count > 2 || count == (op->kind == THINP_OP_INC ? 2 : 0) || tp_bit_get(page->entries, i))
+		return false;
+	if (!count && !has_room && sm->kind == TP_SM_METADATA)
 		return false;
 	page->is_recorded = false;
 	if (op->kind == THINP_OP_INC) {
@@ -419,22 +433,35 @@ static bool issue_small(struct thinp_sm *sm, const struct thinp_op *op)
 	return true;
 }
 
-int tp_sm_issue(struct thinp_sm *sm, uint32_t kind, uint64_t first, uint64_t nr_blocks, uint32_t cause)
+static inline int issue(struct thinp_sm *sm, struct thinp_op *op, bool has_room)
 {
-	struct thinp_op op = {.first = first, .nr_blocks = nr_blocks, .kind = kind, .cause = cause};
-	struct check check = {.work = sm->work};
+	struct check check = {.work = sm->work, .has_room = has_room};
 	int r = check_not_failed(sm);
 
 	if (!r)
-		r = check_range(sm, first, nr_blocks);
-	if (r || !nr_blocks)
+		r = check_range(sm, op->first, op->nr_blocks);
+	if (r || !op->nr_blocks)
 		return r;
-	op.number = sm->nr_ops++;
-	tell(sm, THINP_OP_ISSUED, &op);
-	if (issue_small(sm, &op))
+	op->number = sm->nr_ops++;
+	tell(sm, THINP_OP_ISSUED, op);
+	if (issue_small(sm, op, has_room))
 		return 0;
-	r = check_op(sm, &op, &check);
-	return r ? r : put_in(sm, &op, &check);
+	r = check_op(sm, op, &check);
+	return r ? r : put_in(sm, op, &check);
+}
+
+int tp_sm_issue(struct thinp_sm *sm, uint32_t kind, uint64_t first, uint64_t nr_blocks, uint32_t cause)
+{
+	struct thinp_op op = {.first = first, .nr_blocks = nr_blocks, .kind = kind, .cause = cause};
+
+	return issue(sm, &op, false);
+}
+
+int tp_sm_issue_found(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks, uint32_t cause)
+{
+	struct thinp_op op = {.first = first, .nr_blocks = nr_blocks, .kind = THINP_OP_INC, .cause = cause};
+
+	return issue(sm, &op, true);
 }
 
 /* --- putting counts right that are too high --- */

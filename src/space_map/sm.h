@@ -159,6 +159,9 @@ int tp_sm_check_not_recording(const struct thinp_sm *sm) TP_MUST_USE;
 /* Checks an operation, then applies or queues it. */
 int tp_sm_issue(struct thinp_sm *sm, uint32_t kind, uint64_t first, uint64_t nr_blocks, uint32_t cause) TP_MUST_USE;
 
+/* The same for references to free blocks, when it is known that a commit has room without these. */
+int tp_sm_issue_found(struct thinp_sm *sm, uint64_t first, uint64_t nr_blocks, uint32_t cause) TP_MUST_USE;
+
 /* Applies all that is queued. A failure leaves only aborting. */
 int tp_sm_drain(struct thinp_sm *sm) TP_MUST_USE;
 

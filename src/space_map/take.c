@@ -187,7 +187,7 @@ int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t spare, ui
 	if (!r && sm->kind == TP_SM_METADATA)
 		r = tp_sm_check_cost(sm, &sm->work, nr + spare);
 	if (!r)
-		r = tp_sm_issue(sm, THINP_OP_INC, found, nr, cause);
+		r = tp_sm_issue_found(sm, found, nr, cause);
 	if (r)
 		return r;
 	sm->cursor = found + nr < sm->now.nr_blocks ? found + nr : 0;

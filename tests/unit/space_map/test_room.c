@@ -279,6 +279,38 @@ static void H1_SMM_10_the_last_blocks_are_handed_out_once(void **state)
 	sm_fixture_free(f);
 }
 
+/* A free block is not only given by take: whoever counts a reference to one takes it, too. */
+static void a_free_block_is_counted_only_when_a_commit_has_room_without_it(void **state)
+{
+	struct sm_fixture *f = sm_fixture_new(1000, 100, 1000, NULL, false);
+	struct thinp_alloc table = {.size = sizeof(table)};
+	uint64_t nr_blocks = 0, first, left, b;
+
+	(void)state;
+	thinp_sm_get_alloc(f->meta.sm, &table);
+	assert_int_equal(sm_take(f, &f->meta, 300, &first), 0); /* where the search for free blocks begins */
+	left = sm_info(&f->meta).nr_available;
+	for (b = first + 300; left; b++) {
+		if (b % 7 == 0 && b + left < 1000) /* of several, all or none */
+			assert_int_equal(thinp_sm_inc(f->meta.sm, b, left + 1), THINP_ENOSPC);
+		assert_int_equal(sm_inc(&f->meta, b, 1), 0);
+		assert_int_equal(sm_info(&f->meta).nr_available, left - 1);
+		left = sm_info(&f->meta).nr_available;
+	}
+	assert_int_equal(sm_inc(&f->meta, b, 1), THINP_ENOSPC);
+	assert_int_equal(sm_inc(&f->meta, first, 1), 0);                       /* of one that is in use, still */
+	for (; !table.inc(table.ctx, b, 1, THINP_CAUSE_NEW); b++, nr_blocks++) /* those who asked have the rest */
+		f->meta.counts[b]++;
+	assert_true(nr_blocks > 0);
+	assert_int_equal(sm_info(&f->meta).nr_allocatable, cost_of(f));
+	assert_int_equal(sm_commit(f), 0);
+	assert_int_equal(sm_dec(&f->meta, first + 1, 1), 0);
+	assert_int_equal(sm_inc(&f->meta, first + 1, 1),
+			 0); /* the last commit uses it: nothing is taken from this one */
+	assert_int_equal(sm_commit(f), 0);
+	sm_fixture_free(f);
+}
+
 /* With a two-level overflow tree and no block more than what is kept back, raising a count still commits. */
 static void H1_a_full_map_can_raise_and_lower_counts_or_says_no(void **state)
 {
@@ -413,6 +445,7 @@ int main(void)
 		cmocka_unit_test(SMM_17_what_is_available_can_be_taken),
 		cmocka_unit_test(H1_SMM_10_the_last_blocks_are_handed_out_once),
 		cmocka_unit_test(H1_a_full_map_can_raise_and_lower_counts_or_says_no),
+		cmocka_unit_test(a_free_block_is_counted_only_when_a_commit_has_room_without_it),
 		cmocka_unit_test(what_is_kept_for_releases_is_given_only_to_them),
 		cmocka_unit_test(SMM_04_growing_needs_nothing_of_the_old_area),
 		cmocka_unit_test(SMM_05_growing_again_and_again_counts_every_block),
