@@ -139,7 +139,7 @@ THINP_API int thinp_sm_count(struct thinp_sm *sm, uint64_t block, uint32_t *coun
  *  @retval 0             done
  *  @retval THINP_EINVAL  shorter than it is, or counts are being recorded; nothing was changed
  *  @retval THINP_ERANGE  longer than a map of its kind can be, or than its device; nothing was changed
- *  @retval THINP_ENOSPC  no room to record it; nothing was changed
+ *  @retval THINP_ENOSPC  no room to record it without what is kept for changes that free space; nothing was changed
  *  @retval THINP_ENOMEM  no memory; nothing was changed
  */
 THINP_API int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks);

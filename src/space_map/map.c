@@ -210,6 +210,15 @@ static int count_first_blocks(struct thinp_sm *sm)
 	return tp_sm_issue_found(sm, 0, nr, THINP_CAUSE_USER);
 }
 
+/* The bitmaps of a longer data map stay, so they must leave what is kept for changes that free space. A longer metadata map
+ * brings more than it takes, and a store that is being made has nothing to free. */
+static uint64_t spare_of(const struct thinp_sm *sm)
+{
+	if (sm->kind == TP_SM_METADATA || !sm->metadata->committed.nr_blocks)
+		return 0;
+	return tp_sm_release_cost(sm->metadata);
+}
+
 int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks)
 {
 	const struct tp_sm_state before = sm->now;
@@ -223,7 +232,7 @@ int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks)
 	if (r)
 		return r;
 	set_length(sm, nr_blocks);
-	r = tp_sm_check_cost(sm, &sm->work, 0);
+	r = tp_sm_check_cost(sm, &sm->work, spare_of(sm));
 	if (!r && !before.nr_blocks && sm->kind == TP_SM_METADATA)
 		r = count_first_blocks(sm);
 	if (r) {

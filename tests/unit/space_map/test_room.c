@@ -416,7 +416,7 @@ static void SMD_02_a_data_map_without_room_for_its_bitmaps_keeps_its_size(void *
 	uint64_t block;
 
 	(void)state;
-	assert_int_equal(sm_take(f, &f->meta, 60, &block), 0);
+	assert_int_equal(sm_take(f, &f->meta, 20, &block), 0);
 	assert_int_equal(thinp_sm_extend(f->data.sm, 200 * (uint64_t)SM_PER_BITMAP), THINP_ENOSPC);
 	assert_int_equal(sm_info(&f->data).nr_blocks, 50);
 	assert_int_equal(thinp_sm_extend(f->data.sm, 49), THINP_EINVAL);
