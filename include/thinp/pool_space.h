@@ -24,10 +24,15 @@ enum thinp_pool_operation_kind {
 	THINP_POOL_CREATE_DEVICE = 1,   /**< thinp_pool_create_device(): dev_id */
 	THINP_POOL_CREATE_SNAPSHOT = 2, /**< thinp_pool_create_snapshot(): dev_id, origin_id */
 	THINP_POOL_DELETE_DEVICE = 3,   /**< thinp_pool_delete_device(): dev_id */
-	THINP_POOL_INSERT = 4,  /**< thinp_pool_alloc_data() and thinp_pool_insert_run(): dev_id, begin, length */
-	THINP_POOL_REMOVE = 5,  /**< thinp_pool_remove_range(): dev_id, begin, length */
-	THINP_POOL_HOLD = 6,    /**< thinp_pool_reserve_metadata_snap() */
-	THINP_POOL_RELEASE = 7, /**< thinp_pool_release_metadata_snap() */
+	THINP_POOL_INSERT = 4,     /**< thinp_pool_alloc_data() and thinp_pool_insert_run(): dev_id, begin, length */
+	THINP_POOL_REMOVE = 5,     /**< thinp_pool_remove_range(): dev_id, begin, length */
+	THINP_POOL_HOLD = 6,       /**< thinp_pool_reserve_metadata_snap() */
+	THINP_POOL_RELEASE = 7,    /**< thinp_pool_release_metadata_snap() */
+	THINP_POOL_ALLOC_DATA = 8, /**< thinp_pool_alloc_data(): length */
+	THINP_POOL_INC_DATA = 9,   /**< thinp_pool_inc_data(): begin, length */
+	THINP_POOL_DEC_DATA = 10,  /**< thinp_pool_dec_data(): begin, length */
+	THINP_POOL_GROW_DATA = 11, /**< thinp_pool_grow_data(): length, which is the new size */
+	THINP_POOL_GROW_METADATA = 12, /**< thinp_pool_grow_metadata(): length, which is the new size */
 };
 
 /** A change that is not made. */
@@ -37,8 +42,8 @@ struct thinp_pool_operation {
 	uint32_t reserved;  /**< 0 */
 	uint64_t dev_id;    /**< the device */
 	uint64_t origin_id; /**< the device that a snapshot is made of */
-	uint64_t begin;     /**< first virtual block */
-	uint64_t length;    /**< how many, at least 1 */
+	uint64_t begin;     /**< first block: virtual, or of data */
+	uint64_t length;    /**< how many, at least 1; or how many there are to be */
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_pool_operation) == 48, "published layout, version 1");
 
@@ -48,10 +53,12 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_pool_operation) == 48, 
  *
  *  @param pool            the pool; a transaction is open
  *  @param operation       the change
- *  @param[out] nr_blocks  the number. What changes really take is less; a change that has a smaller cost than
- *                         thinp_sm_info::nr_available tells of #THINP_POOL_METADATA has room
+ *  @param[out] nr_blocks  the number. When thinp_sm_info::nr_available of #THINP_POOL_METADATA is less, #THINP_ENOSPC is
+ *                         likely. It can also come while a little more is available: some changes look less closely
+ *                         before they begin
  *  @retval 0              done
- *  @retval THINP_EINVAL   no such kind, or no length; or no transaction is open
+ *  @retval THINP_EINVAL   no such kind, or no length; a size smaller than it is; or no transaction is open
+ *  @retval THINP_ERANGE   data blocks beyond the end, or a size that a pool cannot have
  *  @retval THINP_ENODATA  no such device
  *  @retval THINP_ENOENT   there is no metadata snapshot to be dropped
  *  @return or another code of thinp_pool_get_device()

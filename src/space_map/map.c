@@ -210,6 +210,14 @@ static int count_first_blocks(struct thinp_sm *sm)
 	return tp_sm_issue_found(sm, 0, nr, THINP_CAUSE_USER);
 }
 
+uint64_t tp_sm_extend_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
+{
+	struct thinp_sm longer = *sm; /* to be asked, not to be used */
+
+	longer.now.nr_blocks = nr_blocks;
+	return tp_sm_cost_of(&longer, &sm->work) - tp_sm_cost_of(sm, &sm->work);
+}
+
 /* The bitmaps of a longer data map stay, so they must leave what is kept for changes that free space. A longer metadata map
  * brings more than it takes, and a store that is being made has nothing to free. */
 static uint64_t spare_of(const struct thinp_sm *sm)

@@ -63,6 +63,9 @@ uint64_t tp_sm_release_way(const struct thinp_sm *metadata);
  * and so many blocks get an owner more. Until it is said: two ways, and nothing is shared. */
 void tp_sm_set_release(struct thinp_sm *metadata, uint64_t nr_nodes, uint64_t nr_raised);
 
+/* The same when the map is made longer. */
+uint64_t tp_sm_extend_cost(const struct thinp_sm *sm, uint64_t nr_blocks);
+
 /* Blocks of a metadata map that are kept back for recording it and all data maps that draw from it. */
 uint64_t tp_sm_commit_cost(const struct thinp_sm *metadata);
 

@@ -222,15 +222,16 @@ int thinp_pool_alloc_data(struct thinp_pool *pool, uint64_t nr_blocks, uint64_t 
 
 int thinp_pool_inc_data(struct thinp_pool *pool, uint64_t first, uint64_t nr_blocks)
 {
-	struct thinp_sm *data;
+	uint64_t cost = 0;
 	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
-	data = tp_thin_data_map(pool);
-	r = thinp_tm_reserve(tp_thin_tm(pool), tp_sm_more_cost(data, nr_bitmaps(nr_blocks), nr_blocks, 0), 0);
+	r = tp_thin_add_count_cost(pool, first, nr_blocks, true, &cost);
 	if (!r)
-		r = thinp_sm_inc(data, first, nr_blocks);
+		r = thinp_tm_reserve(tp_thin_tm(pool), cost, 0);
+	if (!r)
+		r = thinp_sm_inc(tp_thin_data_map(pool), first, nr_blocks);
 	return tp_thin_end_change(pool, r);
 }
 

@@ -12,6 +12,8 @@
 
 #include <thinp/pool_space.h>
 
+#include <inttypes.h>
+
 enum { LEAF = 252, LEAST_LEAF = 84, MANY = 20000, ENOUGH = 1 };
 
 struct estimate {
@@ -229,6 +231,98 @@ static int cost_of_release(struct estimate *e)
 	return r;
 }
 
+/* --- data blocks, and sizes ------------------------------------------------------------------------------------------ */
+
+struct large {
+	uint64_t nr_there; /* counts of 3 and more: entries of the overflow tree */
+	uint64_t nr_new;   /* of 2, which become entries when they are raised */
+};
+
+/* Of many blocks perhaps all. */
+static int count_large(const struct thinp_sm *data, uint64_t first, uint64_t nr, bool is_raise, struct large *large)
+{
+	*large = (struct large){.nr_there = is_raise ? 0 : nr, .nr_new = is_raise ? nr : 0};
+	if (nr > MANY)
+		return 0;
+	*large = (struct large){.nr_there = 0};
+	for (uint64_t i = 0; i < nr; i++) {
+		uint32_t count;
+		int r = tp_sm_peek_count(data, first + i, &count);
+
+		if (r)
+			return r;
+		large->nr_there += count > 2;
+		large->nr_new += is_raise && count == 2;
+	}
+	return 0;
+}
+
+static int check_data_range(const struct thinp_sm *data, uint64_t first, uint64_t nr)
+{
+	struct thinp_sm_info info = {.size = sizeof(info)};
+
+	thinp_sm_get_info(data, &info);
+	if (first <= info.nr_blocks && nr <= info.nr_blocks - first)
+		return 0;
+	return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "the pool has %" PRIu64 " data blocks", info.nr_blocks);
+}
+
+int tp_thin_add_count_cost(const struct thinp_pool *pool, uint64_t first, uint64_t nr, bool is_raise,
+			   uint64_t *nr_blocks)
+{
+	const struct thinp_sm *data = tp_thin_data_map(pool);
+	struct large large;
+	int r = check_data_range(data, first, nr);
+
+	if (!r)
+		r = count_large(data, first, nr, is_raise, &large);
+	if (!r && nr)
+		*nr_blocks += tp_sm_more_cost(
+			data, (first + nr - 1) / TP_BITMAP_NR_ENTRIES - first / TP_BITMAP_NR_ENTRIES + 1, large.nr_new,
+			large.nr_there);
+	return r;
+}
+
+static int cost_of_alloc(struct estimate *e)
+{
+	e->nr_blocks += cost_of_data(e, 2 + e->op.length / TP_BITMAP_NR_ENTRIES, 0);
+	return 0;
+}
+
+static int cost_of_growth(struct estimate *e, const struct thinp_sm *sm, uint64_t most)
+{
+	struct thinp_sm_info info = {.size = sizeof(info)};
+
+	thinp_sm_get_info(sm, &info);
+	if (e->op.length < info.nr_blocks)
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "there are %" PRIu64 " blocks, and a pool cannot shrink",
+			       info.nr_blocks);
+	if (e->op.length > most)
+		return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "a pool cannot have %" PRIu64 " blocks of this kind",
+			       e->op.length);
+	e->nr_blocks += tp_sm_extend_cost(sm, e->op.length);
+	return 0;
+}
+
+/* --- all of them ----------------------------------------------------------------------------------------------------- */
+
+static int estimate_with_length(struct estimate *e)
+{
+	if (!e->op.length)
+		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no blocks are wanted");
+	switch (e->op.kind) {
+	case THINP_POOL_INSERT:
+		return cost_of_insert(e);
+	case THINP_POOL_REMOVE:
+		return cost_of_remove(e);
+	case THINP_POOL_ALLOC_DATA:
+		return cost_of_alloc(e);
+	default:
+		return tp_thin_add_count_cost(e->pool, e->op.begin, e->op.length, e->op.kind == THINP_POOL_INC_DATA,
+					      &e->nr_blocks);
+	}
+}
+
 static int estimate(struct estimate *e)
 {
 	switch (e->op.kind) {
@@ -238,9 +332,15 @@ static int estimate(struct estimate *e)
 	case THINP_POOL_DELETE_DEVICE:
 		return cost_of_delete(e);
 	case THINP_POOL_INSERT:
-		return e->op.length ? cost_of_insert(e) : tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no blocks are wanted");
 	case THINP_POOL_REMOVE:
-		return e->op.length ? cost_of_remove(e) : tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no blocks are wanted");
+	case THINP_POOL_ALLOC_DATA:
+	case THINP_POOL_INC_DATA:
+	case THINP_POOL_DEC_DATA:
+		return estimate_with_length(e);
+	case THINP_POOL_GROW_DATA:
+		return cost_of_growth(e, tp_thin_data_map(e->pool), TP_DATA_MAX_BLOCKS);
+	case THINP_POOL_GROW_METADATA:
+		return cost_of_growth(e, e->pool->store->metadata, TP_METADATA_MAX_BLOCKS);
 	case THINP_POOL_HOLD:
 		return cost_of_hold(e);
 	case THINP_POOL_RELEASE:
