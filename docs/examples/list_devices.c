@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include <thinp/error.h>
-#include <thinp/io.h>
 #include <thinp/pool.h>
 
 static int show(void *ctx, const struct thinp_device_info *device)
@@ -16,17 +15,12 @@ static int show(void *ctx, const struct thinp_device_info *device)
 
 static int list_devices(const char *path)
 {
-	struct thinp_io_opts opts = {.size = sizeof(opts), .flags = THINP_IO_READ_ONLY};
-	struct thinp_io *io = NULL;
 	struct thinp_pool *pool = NULL;
-	int r = thinp_io_open(path, &opts, &io);
+	int r = thinp_pool_open_path(path, NULL, &pool); /* NULL: for reading */
 
-	if (r == 0)
-		r = thinp_pool_open(io, NULL, &pool);
 	if (r == 0)
 		r = thinp_pool_walk_devices(pool, show, NULL);
 	thinp_pool_close(pool);
-	thinp_io_close(io);
 	return r;
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include <thinp/error.h>
-#include <thinp/io.h>
 #include <thinp/pool.h>
 
 /* README begin */
@@ -26,19 +25,15 @@ static int change(struct thinp_pool *pool)
 
 static int make_pool(const char *path)
 {
-	struct thinp_io_opts file = {.size = sizeof(file), .flags = THINP_IO_CREATE, .nr_blocks = 512};
-	struct thinp_pool_opts opts = {.size = sizeof(opts), .nr_data_blocks = 16384};
-	struct thinp_io *io = NULL;
+	struct thinp_pool_opts opts = {.size = sizeof(opts), .nr_metadata_blocks = 512, .nr_data_blocks = 16384};
 	struct thinp_pool *pool = NULL;
-	int r = thinp_io_open(path, &file, &io);
+	int r;
 
 	opts.flags = THINP_POOL_WRITABLE | THINP_POOL_CREATE;
-	if (r == 0)
-		r = thinp_pool_open(io, &opts, &pool);
+	r = thinp_pool_open_path(path, &opts, &pool);
 	if (r == 0)
 		r = change(pool);
-	thinp_pool_close(pool); /* a transaction that is open is aborted */
-	thinp_io_close(io);
+	thinp_pool_close(pool); /* a transaction that is open is aborted, and the file is closed */
 	return r;
 }
 /* README end */

@@ -173,7 +173,25 @@ typedef int (*thinp_pool_count_fn)(void *ctx, uint64_t begin, uint64_t end, uint
  */
 THINP_API int thinp_pool_open(struct thinp_io *io, const struct thinp_pool_opts *opts, struct thinp_pool **pool);
 
-/** Close a pool. An open transaction is aborted. The device stays open.
+/** Open a pool by the name of its metadata device, or make one. The device is closed with the pool.
+ *
+ *  Opened for reading, the device is not written, and one that somebody may change meanwhile is refused, the device of a pool
+ *  that runs above all, unless the metadata snapshot is asked for: that stays as it is.
+ *
+ *  With #THINP_POOL_CREATE, a file that is not there or is empty gets thinp_pool_opts::nr_metadata_blocks blocks. When making
+ *  the pool fails after that, the file stays, all zero.
+ *
+ *  @param path       the name, as thinp_io_open() takes it: the path of a file or block device, perhaps with a word before it
+ *  @param opts       NULL: defaults
+ *  @param[out] pool  the pool; no transaction is open
+ *  @retval 0            done
+ *  @retval THINP_ENOENT no such file or device, and no size is given for a new one; or there is no metadata snapshot
+ *  @retval THINP_EBUSY  somebody has it open in a way that excludes this one
+ *  @return or as thinp_io_open(), thinp_io_resize(), thinp_pool_open()
+ */
+THINP_API int thinp_pool_open_path(const char *path, const struct thinp_pool_opts *opts, struct thinp_pool **pool);
+
+/** Close a pool. An open transaction is aborted. The device stays open, unless thinp_pool_open_path() has opened it.
  *
  *  @param pool  the pool; NULL is allowed. No other thread may use it any more
  */

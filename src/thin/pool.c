@@ -31,8 +31,8 @@ static int check_flags(uint32_t flags)
 	return 0;
 }
 
-static int take_opts(struct thinp_pool_opts *opts, struct thinp_allocator *allocator,
-		     const struct thinp_pool_opts *user_opts)
+int tp_thin_take_opts(struct thinp_pool_opts *opts, struct thinp_allocator *allocator,
+		      const struct thinp_pool_opts *user_opts)
 {
 	int r = tp_opts_take(opts, sizeof(*opts), user_opts);
 
@@ -74,7 +74,7 @@ int thinp_pool_open(struct thinp_io *io, const struct thinp_pool_opts *user_opts
 	struct thinp_pool_opts opts;
 	struct thinp_pool *pool;
 	bool is_new;
-	int r = take_opts(&opts, &allocator, user_opts);
+	int r = tp_thin_take_opts(&opts, &allocator, user_opts);
 
 	if (r)
 		return r;
@@ -112,6 +112,8 @@ void thinp_pool_close(struct thinp_pool *pool)
 		thinp_reader_destroy(pool->reader);
 	if (!pool->store && !pool->is_view)
 		thinp_bm_destroy(pool->bm);
+	if (pool->owns_io)
+		thinp_io_close(pool->io);
 	tp_free(&allocator, pool, sizeof(*pool));
 }
 

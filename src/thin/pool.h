@@ -28,6 +28,7 @@ struct thinp_pool {
 	thinp_log_fn log;
 	void *log_ctx;
 	struct thinp_io *io;
+	bool owns_io;
 	struct thinp_bm *bm;
 	struct thinp_reader *reader;
 	struct tp_thin_superblock live;         /* block 0; of an open transaction: what it will be, but for the maps */
@@ -57,6 +58,10 @@ extern const struct thinp_btree_type tp_thin_tree_type;     /* device, virtual b
 extern const struct thinp_btree_type tp_thin_roots_type;    /* device -> root of its mappings */
 extern const struct thinp_btree_type tp_thin_mappings_type; /* virtual block -> mapping */
 extern const struct thinp_btree_type tp_thin_details_type;  /* device -> details */
+
+/* The options of a pool, in the form of this version, and its allocator. */
+int tp_thin_take_opts(struct thinp_pool_opts *opts, struct thinp_allocator *allocator,
+		      const struct thinp_pool_opts *user_opts) TP_MUST_USE;
 
 /* Reads and checks block 0; tells the log what is odd. */
 int tp_thin_read_superblock(struct thinp_pool *pool) TP_MUST_USE;

@@ -2,7 +2,7 @@
 /*
  * integration/failures/pool.c - a pool that a kernel wrote.
  */
-#include "failures.h"
+#include "play.h"
 
 #include <thinp/pool.h>
 
@@ -24,6 +24,21 @@ static int open_and_close(struct world *w)
 {
 	struct thinp_pool *pool = NULL;
 	int r = open_pool(w, &pool);
+
+	thinp_pool_close(pool);
+	return r;
+}
+
+/* A device in memory, which is made and closed with the pool. */
+static int open_path_and_close(struct world *w)
+{
+	struct thinp_pool_opts opts = {.size = sizeof(opts),
+				       .flags = THINP_POOL_WRITABLE | THINP_POOL_CREATE,
+				       .cache_blocks = PLAY_CACHE,
+				       .allocator = &w->alloc.table,
+				       .nr_metadata_blocks = WORLD_BLOCKS};
+	struct thinp_pool *pool = NULL;
+	int r = thinp_pool_open_path("memory:", &opts, &pool);
 
 	thinp_pool_close(pool);
 	return r;
@@ -110,15 +125,14 @@ static int read_all(struct world *w)
 #define FIXTURE "kernel-heldroot.meta"
 
 static const struct scenario opening = {.name = "opening a pool", .fixture = FIXTURE, .attempt = open_and_close};
+static const struct scenario by_path = {
+	.name = "opening a pool by its path", .attempt = open_path_and_close, .large = PLAY_LARGE};
 static const struct scenario reading = {
 	.name = "reading a pool", .fixture = FIXTURE, .setup = setup, .attempt = read_all, .close = close_pool};
 
 const struct covered failures_of_pool[] = {
-	{"thinp_pool_open", &opening},
-	{"thinp_pool_walk_devices", &reading},
-	{"thinp_pool_get_device", &reading},
-	{"thinp_pool_walk_runs", &reading},
-	{"thinp_pool_get_count", &reading},
-	{"thinp_pool_walk_counts", &reading},
-	{NULL, NULL},
+	{"thinp_pool_open", &opening},         {"thinp_pool_open_path", &by_path},
+	{"thinp_pool_walk_devices", &reading}, {"thinp_pool_get_device", &reading},
+	{"thinp_pool_walk_runs", &reading},    {"thinp_pool_get_count", &reading},
+	{"thinp_pool_walk_counts", &reading},  {NULL, NULL},
 };
