@@ -66,6 +66,9 @@ int tp_thin_take_opts(struct thinp_pool_opts *opts, struct thinp_allocator *allo
 /* Reads and checks block 0; tells the log what is odd. */
 int tp_thin_read_superblock(struct thinp_pool *pool) TP_MUST_USE;
 
+/* Tells the log that the device is larger than metadata can be, if so. */
+void tp_thin_warn_of_excess(const struct thinp_pool *pool);
+
 /* Reads and checks the copy that the live superblock's held root names. */
 int tp_thin_read_metadata_snap(struct thinp_pool *pool) TP_MUST_USE;
 

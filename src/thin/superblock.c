@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "format/kind.h"
+#include "format/space_map.h"
 #include "thin/pool.h"
 
 #include <inttypes.h>
@@ -79,9 +80,22 @@ static bool is_good_data_block_size(uint32_t sectors)
 	return sectors >= 128 && sectors <= 2097152 && sectors % 128 == 0;
 }
 
+/* 0: it does not tell, which is no failure of what is done here. */
+static uint64_t size_of_device(const struct thinp_pool *pool)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+	uint64_t nr_blocks;
+
+	thinp_error_last(&before);
+	if (!thinp_io_size(pool->io, &nr_blocks))
+		return nr_blocks;
+	tp_error_restore(&before);
+	return 0;
+}
+
 static void warn_of_oddities(const struct thinp_pool *pool, const struct tp_thin_superblock *sb, const uint8_t *data)
 {
-	uint64_t device_blocks;
+	uint64_t device_blocks = size_of_device(pool);
 
 	if (sb->version != 1 && sb->version != 2)
 		warn(pool, "superblock: version %u, known are 1 and 2", sb->version);
@@ -96,9 +110,18 @@ static void warn_of_oddities(const struct thinp_pool *pool, const struct tp_thin
 	    !tp_is_zero(sb->metadata_sm_tail, sizeof(sb->metadata_sm_tail)) ||
 	    !tp_is_zero(data + TP_THIN_SUPERBLOCK_SIZE, THINP_BLOCK_SIZE - TP_THIN_SUPERBLOCK_SIZE))
 		warn(pool, "superblock: bytes that should be zero are not");
-	if (!thinp_io_size(pool->io, &device_blocks) && device_blocks < sb->metadata_sm.nr_blocks)
+	if (device_blocks && device_blocks < sb->metadata_sm.nr_blocks)
 		warn(pool, "the metadata has %" PRIu64 " blocks, but the device ends after %" PRIu64,
 		     sb->metadata_sm.nr_blocks, device_blocks);
+}
+
+void tp_thin_warn_of_excess(const struct thinp_pool *pool)
+{
+	uint64_t device_blocks = size_of_device(pool);
+
+	if (device_blocks > TP_METADATA_MAX_BLOCKS)
+		warn(pool, "the metadata device has %" PRIu64 " blocks, of which a pool can use no more than %" PRIu64,
+		     device_blocks, TP_METADATA_MAX_BLOCKS);
 }
 
 int tp_thin_read_superblock(struct thinp_pool *pool)

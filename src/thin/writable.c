@@ -150,6 +150,7 @@ int tp_thin_open_store(struct thinp_pool *pool, const struct thinp_pool_opts *op
 	pool->bm = pool->store->bm;
 	pool->reader = thinp_tm_reader(pool->store->tm);
 	tp_thin_follow_change(pool);
+	tp_thin_warn_of_excess(pool);
 	return 0;
 }
 

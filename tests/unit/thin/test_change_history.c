@@ -195,15 +195,56 @@ static void TH_28_a_data_device_that_has_shrunk_is_refused(void **state)
 	expect_failure(thinp_pool_grow_data(m->pool, 2999), THINP_EINVAL, THINP_NO_BLOCK, "shrink");
 }
 
+/* Fields by their places in the block, as docs/format.md has them: nothing of the library reads them here. */
+enum {
+	SB_FLAGS = 4,
+	SB_ADDRESS = 8,
+	SB_UUID = 16,
+	SB_MAGIC = 32,
+	SB_VERSION = 40,
+	SB_TIME = 44,
+	SB_TRANSACTION_ID = 48,
+	SB_HELD_ROOT = 56,
+	SB_DATA_SM = 64,
+	SB_METADATA_SM = 192,
+	SB_MAPPING_ROOT = 320,
+	SB_DETAILS_ROOT = 328,
+	SB_DATA_BLOCK_SIZE = 336,
+	SB_METADATA_BLOCK_SIZE = 340,
+	SB_METADATA_NR_BLOCKS = 344,
+	SB_COMPAT = 352,
+	SB_COMPAT_RO = 356,
+	SB_INCOMPAT = 360,
+	SB_END = 364
+};
+
+static void set_field(struct pool_model *m, uint32_t offset, uint32_t value)
+{
+	struct image image = {.memory = m->io, .io = m->io};
+
+	image_set32(&image, 0, offset, value);
+}
+
 static void TH_26_only_zeros_are_formatted(void **state)
 {
 	struct pool_model *m = *state;
 	struct thinp_pool_opts opts = {.size = sizeof(opts), .flags = THINP_POOL_WRITABLE | THINP_POOL_CREATE};
+	struct image image = {.memory = m->io, .io = m->io};
 	struct image_block block;
 
 	make_devices(m);
 	pool_model_commit(m);
 	pool_model_reopen(m); /* with CREATE, and all is still there */
+	pool_model_compare(m);
+	thinp_pool_close(m->pool);
+	m->pool = NULL;
+	set_field(m, SB_MAGIC, 27022011); /* and the checksum is right */
+	expect_refused(m, &opts, THINP_ECORRUPT);
+	set_field(m, SB_MAGIC, 27022010);
+	image_flip(&image, 0, 8 * SB_TIME); /* and the checksum is wrong */
+	expect_refused(m, &opts, THINP_ECORRUPT);
+	image_flip(&image, 0, 8 * SB_TIME);
+	pool_model_reopen(m); /* nothing was formatted */
 	pool_model_compare(m);
 	memset(block.data, 0x5a, sizeof(block.data));
 	assert_int_equal(thinp_io_write(m->io, 0, 1, block.data), 0);
@@ -214,23 +255,89 @@ static void TH_26_only_zeros_are_formatted(void **state)
 	expect_refused(m, &opts, THINP_EUNFORMATTED);
 }
 
+static uint32_t field32(struct pool_model *m, size_t offset)
+{
+	struct image image = {.memory = m->io, .io = m->io};
+
+	return image_get32(&image, 0, offset);
+}
+
+static uint64_t field64(struct pool_model *m, size_t offset)
+{
+	struct image image = {.memory = m->io, .io = m->io};
+
+	return image_get64(&image, 0, offset);
+}
+
+static void expect_zeros(struct pool_model *m, size_t begin, size_t end)
+{
+	for (size_t i = begin; i < end; i += 4)
+		assert_int_equal(field32(m, i), 0);
+}
+
+static void expect_fixed_fields(struct pool_model *m)
+{
+	assert_int_equal(field64(m, SB_ADDRESS), 0);
+	assert_int_equal(field64(m, SB_MAGIC), 27022010);
+	assert_int_equal(field32(m, SB_VERSION), 2);
+	assert_int_equal(field32(m, SB_DATA_BLOCK_SIZE), 128);
+	assert_int_equal(field32(m, SB_METADATA_BLOCK_SIZE), 8); /* sectors, not bytes */
+	assert_int_equal(field64(m, SB_METADATA_NR_BLOCKS), 500);
+	assert_int_equal(field64(m, SB_DATA_SM + 8), 0); /* in use */
+	assert_in_range(field64(m, SB_DATA_SM + 16), 1, 499);
+	assert_in_range(field64(m, SB_DATA_SM + 24), 1, 499);
+	assert_in_range(field64(m, SB_METADATA_SM + 8), 7, 20);
+	assert_in_range(field64(m, SB_METADATA_SM + 16), 1, 499);
+	assert_in_range(field64(m, SB_METADATA_SM + 24), 1, 499);
+	assert_in_range(field64(m, SB_MAPPING_ROOT), 1, 499);
+	assert_in_range(field64(m, SB_DETAILS_ROOT), 1, 499);
+	expect_zeros(m, SB_DATA_SM + 32, SB_METADATA_SM);
+	expect_zeros(m, SB_METADATA_SM + 32, SB_MAPPING_ROOT);
+	expect_zeros(m, SB_COMPAT_RO, SB_END);
+}
+
 static void TH_25_a_new_superblock_has_every_field_right(void **state)
 {
 	struct pool_model *m = *state;
-	struct thinp_pool_info info = {.size = sizeof(info)};
-	struct thinp_pool *pool;
 
-	pool_model_commit(m);
-	assert_int_equal(thinp_pool_open(m->io, NULL, &pool), 0);
-	thinp_pool_get_info(pool, &info);
-	assert_int_equal(info.version, 2);
-	assert_int_equal(info.data_block_sectors, 128);
-	assert_int_equal(info.nr_data_blocks, 3000);
-	assert_int_equal(info.nr_data_allocated, 0);
-	assert_int_equal(info.nr_metadata_blocks, 500);
-	assert_int_equal(info.transaction_id | info.time | info.flags | info.metadata_snap, 0);
-	assert_int_equal(info.compat_flags | info.compat_ro_flags | info.incompat_flags, 0);
-	thinp_pool_close(pool);
+	expect_fixed_fields(m);
+	expect_zeros(m, SB_FLAGS, SB_MAGIC);
+	expect_zeros(m, SB_TIME, SB_DATA_SM);
+	assert_int_equal(field64(m, SB_DATA_SM), 3000);
+	assert_int_equal(field64(m, SB_METADATA_SM), 500);
+	expect_zeros(m, SB_COMPAT, THINP_BLOCK_SIZE);
+}
+
+/* What changes is written, and what is not ours is written back. */
+static void TH_25_a_superblock_that_is_changed_has_every_field_right(void **state)
+{
+	static const size_t not_ours[] = {SB_UUID, SB_UUID + 12, SB_COMPAT, SB_END, THINP_BLOCK_SIZE - 4};
+	struct pool_model *m = *state;
+	struct image image = {.memory = m->io, .io = m->io};
+
+	thinp_pool_close(m->pool);
+	m->pool = NULL;
+	for (size_t i = 0; i < sizeof(not_ours) / sizeof(not_ours[0]); i++)
+		image_set32(&image, 0, not_ours[i], 0x12345678);
+	pool_model_reopen(m);
+	pool_model_begin(m);
+	assert_int_equal(pool_model_create(m, 1), 0);
+	assert_int_equal(pool_model_snap(m, 2, 1), 0);
+	assert_int_equal(pool_model_hold(m), 0);
+	assert_int_equal(thinp_pool_set_transaction_id(m->pool, 0, UINT64_C(0x123456789a)), 0);
+	assert_int_equal(thinp_pool_grow_data(m->pool, 3001), 0);
+	assert_int_equal(thinp_pool_grow_metadata(m->pool, 501), 0);
+	assert_int_equal(thinp_pool_set_needs_check(m->pool, true), 0);
+	assert_int_equal(thinp_pool_commit(m->pool), 0);
+	expect_fixed_fields(m);
+	assert_int_equal(field32(m, SB_FLAGS), 1);
+	assert_int_equal(field32(m, SB_TIME), 1);
+	assert_int_equal(field64(m, SB_TRANSACTION_ID), UINT64_C(0x123456789a));
+	assert_in_range(field64(m, SB_HELD_ROOT), 1, 500);
+	assert_int_equal(field64(m, SB_DATA_SM), 3001);
+	assert_int_equal(field64(m, SB_METADATA_SM), 501);
+	for (size_t i = 0; i < sizeof(not_ours) / sizeof(not_ours[0]); i++)
+		assert_int_equal(field32(m, not_ours[i]), 0x12345678);
 }
 
 /* --- devices --------------------------------------------------------------------------------------------------------- */
@@ -410,15 +517,8 @@ static void set_clock(struct pool_model *m, uint32_t time)
 	struct image image = {.memory = m->io, .io = m->io};
 
 	thinp_pool_close(m->pool);
-	image_set32(&image, 0, 44, time);
+	image_set32(&image, 0, SB_TIME, time);
 	assert_int_equal(thinp_pool_open(m->io, &m->opts, &m->pool), 0);
-}
-
-static void set_field(struct pool_model *m, uint32_t offset, uint32_t value)
-{
-	struct image image = {.memory = m->io, .io = m->io};
-
-	image_set32(&image, 0, offset, value);
 }
 
 static uint32_t get_compat(struct pool_model *m)
@@ -431,7 +531,6 @@ static uint32_t get_compat(struct pool_model *m)
 
 static void TH_27_features_that_are_not_known_are_refused_or_kept(void **state)
 {
-	enum { VERSION = 40, COMPAT = 352, COMPAT_RO = 356, INCOMPAT = 360 };
 	const struct thinp_pool_opts reading = {.size = sizeof(reading)};
 	struct pool_model *m = *state;
 	struct thinp_pool *pool;
@@ -439,19 +538,19 @@ static void TH_27_features_that_are_not_known_are_refused_or_kept(void **state)
 	pool_model_commit(m);
 	thinp_pool_close(m->pool);
 	m->pool = NULL;
-	set_field(m, INCOMPAT, 1);
+	set_field(m, SB_INCOMPAT, 1);
 	expect_refused(m, &m->opts, THINP_ENOTSUP);
 	expect_refused(m, &reading, THINP_ENOTSUP);
-	set_field(m, INCOMPAT, 0);
-	set_field(m, COMPAT_RO, 4);
+	set_field(m, SB_INCOMPAT, 0);
+	set_field(m, SB_COMPAT_RO, 4);
 	expect_refused(m, &m->opts, THINP_ENOTSUP);
 	assert_int_equal(thinp_pool_open(m->io, &reading, &pool), 0);
 	thinp_pool_close(pool);
-	set_field(m, COMPAT_RO, 0);
-	set_field(m, VERSION, 3);
+	set_field(m, SB_COMPAT_RO, 0);
+	set_field(m, SB_VERSION, 3);
 	expect_refused(m, &m->opts, THINP_ENOTSUP);
-	set_field(m, VERSION, 2);
-	set_field(m, COMPAT, 8);
+	set_field(m, SB_VERSION, 2);
+	set_field(m, SB_COMPAT, 8);
 	assert_int_equal(thinp_pool_open(m->io, &m->opts, &m->pool), 0);
 	pool_model_begin(m);
 	make_devices(m);
@@ -500,6 +599,7 @@ int main(void)
 		TEST(TH_23_an_id_is_used_again),
 		TEST(TH_24_a_transaction_id_is_set_only_by_who_knows_it),
 		TEST(TH_25_a_new_superblock_has_every_field_right),
+		TEST(TH_25_a_superblock_that_is_changed_has_every_field_right),
 		TEST(TH_26_only_zeros_are_formatted),
 		TEST(TH_27_features_that_are_not_known_are_refused_or_kept),
 		TEST(TH_28_a_data_device_that_has_shrunk_is_refused),

@@ -267,6 +267,32 @@ static void TH_14_TH_16_after_a_commit_that_failed_all_is_as_before(void **state
 
 /* --- limits ---------------------------------------------------------------------------------------------------------- */
 
+static void count_warning(void *ctx, const struct thinp_log_record *rec)
+{
+	assert_int_equal(rec->level, THINP_LOG_WARNING);
+	assert_non_null(strstr(rec->text, "no more than 4161600"));
+	++*(size_t *)ctx;
+}
+
+/* Twice: made, and opened again. Each time the excess is told once. */
+static void open_large(struct world *w, size_t nr_warnings)
+{
+	struct thinp_pool_opts opts = defaults;
+
+	opts.log = count_warning;
+	for (int i = 0; i < 2; i++) {
+		size_t nr = 0;
+
+		thinp_pool_close(w->pool);
+		opts.log_ctx = &nr;
+		assert_int_equal(thinp_pool_open(w->io, &opts, &w->pool), 0);
+		assert_int_equal(nr, nr_warnings);
+	}
+	opts.log = NULL;
+	thinp_pool_close(w->pool);
+	assert_int_equal(thinp_pool_open(w->io, &opts, &w->pool), 0);
+}
+
 static void TH_07_metadata_beyond_the_limit_is_left_unused(void **state)
 {
 	static const uint64_t sizes[] = {TP_METADATA_MAX_BLOCKS - 1, TP_METADATA_MAX_BLOCKS, TP_METADATA_MAX_BLOCKS + 1,
@@ -276,10 +302,10 @@ static void TH_07_metadata_beyond_the_limit_is_left_unused(void **state)
 	assert_int_equal(TP_METADATA_MAX_BLOCKS, 255 * 16320);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct thinp_pool_info info = {.size = sizeof(info)};
-		struct world w;
+		struct world w = {.pool = NULL};
 
 		open_memory(&w, sizes[i]);
-		assert_int_equal(thinp_pool_open(w.io, &defaults, &w.pool), 0);
+		open_large(&w, sizes[i] > TP_METADATA_MAX_BLOCKS);
 		thinp_pool_get_info(w.pool, &info);
 		assert_int_equal(info.nr_metadata_blocks,
 				 sizes[i] < TP_METADATA_MAX_BLOCKS ? sizes[i] : TP_METADATA_MAX_BLOCKS);
