@@ -50,8 +50,8 @@ enum thinp_op_event {
 typedef void (*thinp_op_trace_fn)(void *ctx, const struct thinp_sm *sm, uint32_t event, const struct thinp_op *op,
 				  uint32_t depth);
 
-/** Told when available blocks have become few. Called at the end of a call that took blocks, with nothing locked; must not
- *  change the map.
+/** Told when available blocks have become few. Called when blocks have been taken, in the middle of what they were taken for;
+ *  must not change the map.
  *
  *  @param ctx           the caller's own pointer
  *  @param nr_available  how many are left

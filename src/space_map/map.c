@@ -307,7 +307,6 @@ void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold)
 	sm->metadata->is_recording = false;
 	sm->metadata->cost_is_known = false;
 	sm->index_is_shadow = false;
-	tp_sm_rearm_threshold(sm);
 }
 
 void tp_sm_abort(struct thinp_sm *sm)

@@ -172,12 +172,6 @@ int tp_sm_get_count(struct thinp_sm *sm, uint64_t block, uint32_t *count) TP_MUS
 int tp_sm_create_queue(struct thinp_sm *sm, const struct thinp_opq_policy *policy) TP_MUST_USE;
 void tp_sm_destroy_queue(struct thinp_sm *sm);
 
-/* Tells the caller, if few blocks are left and it was not told. */
-void tp_sm_check_threshold(struct thinp_sm *sm);
-
-/* When there are more again, the caller will be told once more. */
-void tp_sm_rearm_threshold(struct thinp_sm *sm);
-
 /* --- taking --- */
 
 /* Takes neighbours, and leaves so many blocks to spare on top of what a commit may need. */

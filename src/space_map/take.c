@@ -173,6 +173,40 @@ static int find(struct thinp_sm *sm, uint64_t nr_blocks, bool may_be_less, uint6
 	return 0;
 }
 
+/* --- few blocks left --- */
+
+static bool is_below(const struct thinp_sm *sm, uint64_t *nr_available)
+{
+	struct thinp_sm_info info = {.size = sizeof(info)};
+
+	thinp_sm_get_info(sm, &info);
+	*nr_available = info.nr_available;
+	return info.nr_available <= sm->threshold;
+}
+
+/* When there are more again, the caller will be told once more. */
+static void rearm_threshold(struct thinp_sm *sm)
+{
+	uint64_t nr_available;
+
+	if (sm->threshold_fn && sm->was_below && !sm->metadata->is_recording)
+		sm->was_below = is_below(sm, &nr_available);
+}
+
+static void check_threshold(struct thinp_sm *sm)
+{
+	uint64_t nr_available;
+	bool was_below = sm->was_below;
+
+	if (!sm->threshold_fn || sm->metadata->is_recording)
+		return;
+	sm->was_below = is_below(sm, &nr_available);
+	if (sm->was_below && !was_below)
+		sm->threshold_fn(sm->threshold_ctx, nr_available);
+}
+
+/* --- all of it ------------------------------------------------------------------------------------------------------- */
+
 int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t spare, uint32_t cause, uint64_t *first,
 		     uint64_t *nr_taken)
 {
@@ -181,6 +215,7 @@ int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t spare, ui
 
 	if (!nr_blocks)
 		return tp_fail(THINP_EINVAL, THINP_NO_BLOCK, "no blocks to take");
+	rearm_threshold(sm); /* more may have come free in any way: by a commit, a view, an abort, growth */
 	if (!sm->now.nr_available || (!nr_taken && nr_blocks > sm->now.nr_available))
 		return no_space(sm, nr_blocks);
 	r = find(sm, nr_blocks, nr_taken, &found, &nr);
@@ -194,37 +229,6 @@ int tp_sm_take_cause(struct thinp_sm *sm, uint64_t nr_blocks, uint64_t spare, ui
 	*first = found;
 	if (nr_taken)
 		*nr_taken = nr;
-	tp_sm_check_threshold(sm);
+	check_threshold(sm);
 	return 0;
-}
-
-/* --- few blocks left --- */
-
-static bool is_below(const struct thinp_sm *sm, uint64_t *nr_available)
-{
-	struct thinp_sm_info info = {.size = sizeof(info)};
-
-	thinp_sm_get_info(sm, &info);
-	*nr_available = info.nr_available;
-	return info.nr_available <= sm->threshold;
-}
-
-void tp_sm_rearm_threshold(struct thinp_sm *sm)
-{
-	uint64_t nr_available;
-
-	if (sm->threshold_fn && sm->was_below)
-		sm->was_below = is_below(sm, &nr_available);
-}
-
-void tp_sm_check_threshold(struct thinp_sm *sm)
-{
-	uint64_t nr_available;
-	bool was_below = sm->was_below;
-
-	if (!sm->threshold_fn || sm->metadata->is_recording)
-		return;
-	sm->was_below = is_below(sm, &nr_available);
-	if (sm->was_below && !was_below)
-		sm->threshold_fn(sm->threshold_ctx, nr_available);
 }
