@@ -72,6 +72,19 @@ void tp_thin_forget_record(struct thinp_pool *pool, uint64_t dev_id)
 		record->is_used = false;
 }
 
+/* Room has been asked for: what is kept back must not be asked for again, where it may be used. */
+static int copy_leaf(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags, const struct tp_device_details *details)
+{
+	struct thinp_tm *tm = tp_thin_tm(pool);
+	uint32_t before = tm->reserve_flags;
+	int r;
+
+	tm->reserve_flags |= flags & THINP_RESERVE_RELEASE;
+	r = tp_thin_put_details(pool, dev_id, details);
+	tm->reserve_flags = before;
+	return r;
+}
+
 /* Its leaf is copied now, so that it can be written in place later. */
 static int make_record(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags, struct tp_device_details *details)
 {
@@ -81,15 +94,17 @@ static int make_record(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags,
 
 	if (!r)
 		r = tp_look(tp_thin_tm(pool), &pool->details, pool->live.details_root, &dev_id, &way);
+	if (way.first_shared != way.nr_nodes)
+		flags = 0;
 	if (!r)
-		r = thinp_tm_reserve(tp_thin_tm(pool), way.nr_blocks, way.first_shared == way.nr_nodes ? flags : 0);
+		r = thinp_tm_reserve(tp_thin_tm(pool), way.nr_blocks, flags);
 	if (r)
 		return r;
 	*details = (struct tp_device_details){.mapped_blocks = info.mapped_blocks,
 					      .transaction_id = info.transaction_id,
 					      .creation_time = info.creation_time,
 					      .snapshotted_time = info.snapshotted_time};
-	return tp_thin_put_details(pool, dev_id, details);
+	return copy_leaf(pool, dev_id, flags, details);
 }
 
 int tp_thin_get_record(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags, struct tp_device_record **out)
