@@ -42,8 +42,9 @@ struct crash_test {
 	struct thinp_view *view;
 	struct model_content *shown; /* by the view */
 	uint64_t nr_commits;
-	uint64_t nr_ahead;   /* commits that may be there although they were not promised */
-	uint64_t next_entry; /* of the log, for PREVCHECK */
+	uint64_t *nr_metadata; /* by number of the commit, where they differ */
+	uint64_t nr_ahead;     /* commits that may be there although they were not promised */
+	uint64_t next_entry;   /* of the log, for PREVCHECK */
 };
 
 /* --- a pool over a log --- */
@@ -364,6 +365,71 @@ static void TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit(void **s
 	end_test(t);
 }
 
+/* --- growth --- */
+
+/* One after the other, and both at once; with changes that use what is new, and without. */
+static void grow_once(struct crash_test *t, uint64_t nr_metadata, uint64_t nr_data, bool changes)
+{
+	struct pool_model *m = &t->m;
+
+	start(m);
+	if (changes)
+		change_some(m);
+	assert_int_equal(thinp_pool_grow_metadata(m->pool, nr_metadata), 0);
+	assert_int_equal(thinp_pool_grow_data(m->pool, nr_data), 0);
+	m->now.nr_data = nr_data;
+	t->nr_metadata[m->now.transaction_id] = nr_metadata;
+	if (changes)
+		change_some(m);
+	promise(t);
+}
+
+static bool check_growth(void *ctx, struct thinp_io *io, const struct thinp_crash_state *state)
+{
+	struct thinp_pool_info info = {.size = sizeof(info)};
+	struct crash_test *t = ctx;
+	struct thinp_pool *pool;
+	bool is_ahead = check_state(ctx, io, state);
+
+	if (!state->has_mark)
+		return is_ahead;
+	assert_int_equal(thinp_pool_open(io, NULL, &pool), 0);
+	thinp_pool_get_info(pool, &info);
+	if (state->number % 8 != 1) { /* else more was committed */
+		assert_int_equal(info.nr_metadata_blocks, t->nr_metadata[info.transaction_id]);
+		assert_int_equal(info.nr_data_blocks, t->models[info.transaction_id].nr_data);
+	}
+	thinp_pool_close(pool);
+	return is_ahead;
+}
+
+static void TH_32_a_crash_while_a_pool_grows_leaves_the_old_sizes_or_the_new_ones(void **state)
+{
+	static const struct {
+		uint64_t nr_metadata, nr_data;
+		bool changes;
+	} steps[] = {
+		{NR_BLOCKS, NR_DATA, true},
+		{NR_BLOCKS, NR_DATA + 1, false},
+		{NR_BLOCKS, NR_DATA + 100, true},
+		{NR_BLOCKS + 1, NR_DATA + 100, false},
+		{NR_BLOCKS + 5, NR_DATA + 100, true},
+		{NR_BLOCKS + 10, NR_DATA + 200, false},
+		{GROWN, GROWN_DATA, true},
+	};
+	enum { NR_STEPS = sizeof(steps) / sizeof(steps[0]) };
+	uint64_t nr_metadata[NR_STEPS + 2] = {NR_BLOCKS};
+	uint64_t seed = random_begin();
+	struct crash_test *t = begin_test(seed, NR_STEPS, NR_BLOCKS, NR_DATA);
+
+	(void)state;
+	t->nr_metadata = nr_metadata;
+	for (size_t i = 0; i < NR_STEPS; i++)
+		grow_once(t, steps[i].nr_metadata, steps[i].nr_data, steps[i].changes);
+	crash_states_check(t->device.record, seed, crash_states_every(1), check_growth, t);
+	end_test(t);
+}
+
 /* --- a commit that fails in its last step --- */
 
 /* Blocks that the commit before has freed are used again: nothing that is free stays so. */
@@ -457,6 +523,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TM_01_COW_22_every_crash_leaves_the_last_or_the_next_commit),
+		cmocka_unit_test(TH_32_a_crash_while_a_pool_grows_leaves_the_old_sizes_or_the_new_ones),
 		cmocka_unit_test(TM_01_a_superblock_that_cannot_be_written_leaves_the_last_commit),
 		cmocka_unit_test(COW_11_what_a_failed_flush_lost_is_written_again_before_anything_else),
 	};
