@@ -57,9 +57,9 @@ int thinp_store_begin(struct thinp_store *store)
 		return r;
 	if (!store->tm)
 		return tp_fail(THINP_EROFS, THINP_NO_BLOCK, "the store was opened read-only");
+	tp_tm_enter(store->tm);
 	tp_store_release(store); /* views may have been closed since */
 	tp_store_note_held(store);
-	tp_tm_enter(store->tm);
 	thinp_tm_begin(store->tm);
 	store->generation = thinp_tm_generation(store->tm);
 	store->state = TP_STORE_OPEN;
