@@ -8,13 +8,16 @@
  */
 #include "support/alloc_counting.h"
 #include "support/image_expect.h"
+#include "support/meta_check.h"
 
+#include <thinp/fault.h>
 #include <thinp/pool_view.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
-enum { NR_METADATA = 2000, NR_DATA = 40000, NR_THREADS = 3, NR_COMMITS = 60 };
+enum { NR_METADATA = 2000, NR_DATA = 40000, NR_THREADS = 3, NR_COMMITS = 60, NR_FAILURES = 30 };
 
 struct world {
 	struct thinp_io *io;
@@ -31,19 +34,30 @@ struct visitor {
 	const char *wrong;
 };
 
-static void open_world(struct world *w, uint32_t flags, uint64_t limit)
+static void open_memory(struct thinp_io **io)
 {
 	const struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .nr_blocks = NR_METADATA};
+
+	assert_int_equal(thinp_io_open_memory(&io_opts, io), 0);
+}
+
+static void open_pool(struct world *w, uint32_t flags, uint64_t limit)
+{
 	const struct thinp_pool_opts opts = {.size = sizeof(opts),
 					     .flags = THINP_POOL_WRITABLE | THINP_POOL_CREATE | flags,
 					     .cache_blocks = 100, /* less than there is, so that it is read again */
 					     .nr_data_blocks = NR_DATA,
 					     .view_limit_blocks = limit};
 
-	assert_int_equal(thinp_io_open_memory(&io_opts, &w->io), 0);
 	assert_int_equal(thinp_pool_open(w->io, &opts, &w->pool), 0);
 	atomic_init(&w->is_over, false);
 	atomic_init(&w->nr_looks, 0);
+}
+
+static void open_world(struct world *w, uint32_t flags, uint64_t limit)
+{
+	open_memory(&w->io);
+	open_pool(w, flags, limit);
 }
 
 static void close_world(struct world *w)
@@ -293,6 +307,149 @@ static void a_live_look_sees_what_is_not_committed(void **state)
 	close_world(&w);
 }
 
+/* --- a device that fails --------------------------------------------------------------------------------------------- */
+
+/* Why nothing is found while the device fails, or after a change failed half way. */
+static bool is_refusal(int r)
+{
+	return r == THINP_EIO || r == THINP_EMUSTABORT || r == THINP_EUNKNOWN;
+}
+
+/* What is found is right, or nothing is. */
+static void visit_failing(struct visitor *visitor, struct thinp_pool *pool)
+{
+	struct found found = {.pool = pool};
+	struct thinp_mapping mapping;
+	int r = thinp_pool_walk_devices(pool, visit_device, &found);
+
+	if (!is_refusal(r))
+		keep(visitor, r, found.is_wrong ? "mapped_blocks is wrong" : NULL);
+	r = thinp_pool_lookup(pool, 1, 0, &mapping);
+	if (!is_refusal(r) && r != THINP_ENODATA)
+		keep(visitor, r, NULL);
+}
+
+static void visit_failing_view(struct visitor *visitor)
+{
+	struct thinp_pool *view = NULL;
+	int r = thinp_pool_view_open(visitor->world->pool, 0, &view);
+
+	if (r && !is_refusal(r))
+		keep(visitor, r, NULL);
+	if (!r)
+		visit_failing(visitor, view);
+	thinp_pool_close(view);
+}
+
+static void look_failing(struct visitor *visitor)
+{
+	struct thinp_pool *pool = visitor->world->pool;
+	struct thinp_pool_info info = {.size = sizeof(info)};
+	int r = thinp_pool_live_begin(pool);
+
+	if (r) {
+		keep(visitor, is_refusal(r) ? 0 : r, NULL);
+		return;
+	}
+	r = thinp_pool_status(pool);
+	if (r && !is_refusal(r) && r != THINP_EINVAL) /* no transaction is open */
+		keep(visitor, r, NULL);
+	thinp_pool_get_info(pool, &info);
+	visit_failing(visitor, pool);
+	thinp_pool_live_end(pool);
+}
+
+static void *look_while_it_fails(void *ctx)
+{
+	struct visitor *visitor = ctx;
+	struct world *w = visitor->world;
+
+	while (!atomic_load(&w->is_over) && !visitor->result && !visitor->wrong) {
+		look_failing(visitor);
+		visit_failing_view(visitor);
+		atomic_fetch_add(&w->nr_looks, 1);
+	}
+	return NULL;
+}
+
+/* One operation fails, or the device as a whole from there on until the abort. The superblock is spared: what its failure
+ * leaves comes last. Returns whether there was a commit. */
+static bool commit_on_failing_device(struct world *w, struct thinp_fault *fault, uint64_t number, uint64_t round)
+{
+	static const uint32_t kinds[] = {THINP_FAULT_ON_READ, THINP_FAULT_ON_WRITE, THINP_FAULT_ON_FLUSH,
+					 THINP_FAULT_ON_READ | THINP_FAULT_ON_WRITE};
+	struct thinp_fault_rule rule = {.size = sizeof(rule),
+					.action = THINP_FAULT_FAIL,
+					.kinds = kinds[round % 4],
+					.nth = 1 + round % 5,
+					.times = round % 3 ? 1 : THINP_FAULT_ALWAYS,
+					.begin = round % 4 != 2};
+	int r = thinp_pool_begin(w->pool);
+
+	assert_int_equal(r, 0);
+	if (rule.kinds == THINP_FAULT_ON_FLUSH)
+		rule.nth = 1; /* the second one comes behind the superblock */
+	if (round % 5)
+		assert_int_equal(thinp_fault_add(fault, &rule, NULL), 0);
+	r = change(w->pool, number);
+	if (!r)
+		r = thinp_pool_commit(w->pool);
+	if (r) {
+		assert_true(is_refusal(r) && r != THINP_EUNKNOWN);
+		assert_int_equal(thinp_pool_abort(w->pool), 0); /* while it fails */
+	}
+	thinp_fault_clear(fault);
+	return !r;
+}
+
+static void fail_last_flush(struct world *w, struct thinp_fault *fault, uint64_t number)
+{
+	assert_int_equal(thinp_pool_begin(w->pool), 0);
+	assert_int_equal(change(w->pool, number), 0);
+	assert_int_equal(thinp_fault_fail_nth(fault, THINP_IO_FLUSH, 2, THINP_EIO, NULL), 0);
+	assert_int_equal(thinp_pool_commit(w->pool), THINP_EUNKNOWN);
+	assert_int_equal(thinp_pool_abort(w->pool), 0);
+}
+
+static void wait_for_looks(struct world *w)
+{
+	unsigned int before = atomic_load(&w->nr_looks);
+
+	while (atomic_load(&w->nr_looks) < before + 2 * NR_THREADS)
+		sched_yield();
+}
+
+static void TH_13_looks_go_on_while_the_device_fails_and_changes_are_aborted(void **state)
+{
+	struct visitor visitors[NR_THREADS];
+	uint64_t number = 0, nr_failed = 0;
+	struct thinp_fault *fault;
+	struct thinp_io *memory;
+	struct world w;
+
+	(void)state;
+	open_memory(&memory);
+	assert_int_equal(thinp_fault_create(memory, NULL, &fault), 0);
+	assert_int_equal(thinp_fault_open(fault, NULL, &w.io), 0);
+	open_pool(&w, THINP_POOL_LIVE, 0);
+	start(visitors, &w, look_while_it_fails);
+	for (uint64_t round = 1; nr_failed < NR_FAILURES || atomic_load(&w.nr_looks) < 10 * NR_THREADS; round++) {
+		bool is_done = commit_on_failing_device(&w, fault, number + 1, round);
+
+		number += is_done;
+		nr_failed += !is_done;
+	}
+	assert_true(number > 0);
+	meta_check_thin(memory, NULL, NULL);
+	fail_last_flush(&w, fault, number + 1);
+	wait_for_looks(&w);
+	stop(visitors, &w);
+	close_world(&w);
+	thinp_fault_destroy(fault);
+	meta_check_thin(memory, NULL, NULL);
+	thinp_io_close(memory);
+}
+
 /* --- what a view is, and is not -------------------------------------------------------------------------------------- */
 
 static void a_view_can_only_be_read(void **state)
@@ -397,6 +554,7 @@ int main(void)
 		cmocka_unit_test(views_show_one_commit_while_others_are_made),
 		cmocka_unit_test(live_looks_see_whole_changes),
 		cmocka_unit_test(a_live_look_sees_what_is_not_committed),
+		cmocka_unit_test(TH_13_looks_go_on_while_the_device_fails_and_changes_are_aborted),
 		cmocka_unit_test(a_view_can_only_be_read),
 		cmocka_unit_test(a_pool_that_nobody_changes_has_views_too),
 		cmocka_unit_test(a_view_of_a_metadata_snapshot_outlives_it),
