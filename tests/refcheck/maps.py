@@ -15,6 +15,7 @@ Entry = namedtuple("Entry", "number bitmap nr_free none_free_before")
 
 # Two bits each, the lower one being the high bit of the count.
 _COUNTS = [bytes((byte >> 2 * i & 1) * 2 + (byte >> 2 * i + 1 & 1) for i in range(4)) for byte in range(256)]
+_COUNTS_MOST = [max(counts) for counts in _COUNTS]
 
 
 def unpack_root(data, offset):
@@ -99,6 +100,15 @@ class Map:
                 self.error(f"the overflow tree has block {block}, of {self.root.nr_blocks}")
             if value < 3:
                 self.error(f"the overflow tree has count {value} for block {block}")
+
+    def nr_in_use(self):
+        """Bitmaps with a count that is not 0."""
+        return sum(1 for bits in self.bitmaps.values() if any(bits))
+
+    def largest(self):
+        """The largest count there is."""
+        pairs = max((_COUNTS_MOST[byte] for bits in self.bitmaps.values() for byte in set(bits)), default=0)
+        return max(self.overflow.values(), default=pairs)
 
     def compare(self, expected):
         """Compares each count with the references found; reports what the index and the root say wrongly."""

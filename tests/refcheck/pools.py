@@ -20,17 +20,17 @@ def _u64(data, at):
 
 
 def check(image, findings):
-    """Checks everything in an image."""
+    """Checks everything in an image. What shape a thin pool has, if it could be found out, or None."""
     if image.nr_blocks == 0 or not any(image.data[:BLOCK]):
         findings.add("error", "superblock", "the image was never formatted")
-        return
+        return None
     kind = SUPERBLOCKS.get(_u64(image.data, 32))
     if kind is None:
         findings.add("error", "superblock", f"magic number {_u64(image.data, 32)}")
-        return
+        return None
     data = image.block(0, kind, "superblock")
     if data is None:
-        return
+        return None
     root = unpack_root(data, {"thin superblock": 192, "cache superblock": 64, "era superblock": 44}[kind])
     if root.nr_blocks > image.nr_blocks:
         findings.add("warning", "superblock", f"the image has {image.nr_blocks} blocks of {root.nr_blocks}")
@@ -38,9 +38,18 @@ def check(image, findings):
     walker.counts[0] = 1
     walker.roles[0] = "superblock"
     metadata = Map(walker, "metadata", root, True)
-    {"thin superblock": check_thin, "cache superblock": check_cache, "era superblock": check_era}[kind](walker, data)
+    parts = {"thin superblock": check_thin, "cache superblock": check_cache, "era superblock": check_era}[kind](walker, data)
     walker.report_small()
     metadata.compare(walker.counts)
+    return parts and shape_of(metadata, *parts)
+
+
+def shape_of(metadata, data_map, mappings, held):
+    """Figures about a thin pool."""
+    depths = [summary.depth for summary in mappings.devices.values() if summary]
+    return {"devices": mappings.nr_live, "depth": max(depths, default=0), "held": int(held != 0),
+            **{f"{each.name}_{name}": figure for each in (data_map, metadata)
+               for name, figure in (("bitmaps", each.nr_in_use()), ("count", each.largest()))}}
 
 
 class Mappings:
@@ -54,6 +63,7 @@ class Mappings:
         self.top = Kind("top level", 8, self._take_roots)
         self.details = Kind("details", 24, lambda *_: None)
         self.devices = {} # root -> Summary
+        self.nr_live = 0 # devices that the superblock knows
 
     def _take_roots(self, walker, block, _, roots):
         for root in roots:
@@ -102,12 +112,14 @@ def check_thin(walker, data):
     data_map = Map(walker, "data", unpack_root(data, 64), False)
     mappings = Mappings(walker, data_map.root.nr_blocks)
     mappings.walk("superblock", _u64(data, 320), _u64(data, 328), time)
+    mappings.nr_live = sum(1 for _ in walker.entries(_u64(data, 328)))
     if held:
         _held(walker, mappings, held, data)
     for leaf, newest in mappings.newest.items():
         if newest > time:
             findings.add("warning", "mapping", f"leaf {leaf}: time {newest}, the pool's time is {time}")
     data_map.compare(mappings.references)
+    return data_map, mappings, held
 
 
 def _thin_fields(findings, data):

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """refcheck finds what is planted, and nothing else. Arguments: folder of the unpacked fixtures, then unittest's."""
+import contextlib
+import io
 import os
 import random
 import re
@@ -14,6 +16,7 @@ sys.dont_write_bytecode = True # the source tree stays as it is
 from image import BLOCK, KINDS, Findings, Image, crcs
 from maps import ENTRIES
 from pools import check
+from tally import Tally
 
 FIXTURES = sys.argv.pop(1) if len(sys.argv) > 1 else "."
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -152,6 +155,50 @@ class Sound(Test):
 
         clean, leaky = (os.path.join(FIXTURES, f"kernel-{name}.meta") for name in ("empty", "metafull"))
         self.assertEqual([status(clean), status(leaky), status(clean, leaky), status()], [0, 1, 1, 2])
+
+
+class Shapes(Test):
+    """What the images of kernels look like; which features a number of pools has."""
+
+    KNOWN = {"snaps": (18, 2, 0, 1, 18, 1, 3), "metafull": (1, 3, 0, 6, 1, 1, 1), "heldroot": (2, 2, 1, 1, 2, 1, 1),
+             "empty": (0, 0, 0, 0, 0, 1, 1)}
+
+    def shapes(self):
+        for name in self.KNOWN:
+            yield name, check(Image(fixture(name), Findings()), Findings())
+
+    def test_shapes_are_those_of_the_kernels(self):
+        for name, shape in self.shapes():
+            names = ("devices", "depth", "held", "data_bitmaps", "data_count", "metadata_bitmaps", "metadata_count")
+            self.assertEqual(tuple(shape[each] for each in names), self.KNOWN[name], name)
+        self.assertIsNone(check(Image(fixture("era"), Findings()), Findings()))
+
+    def test_promises_that_are_not_kept(self):
+        everything = {"devices": 10, "depth": 3, "held": 1, "data_bitmaps": 2, "data_count": 4, "metadata_bitmaps": 2,
+                      "metadata_count": 4}
+
+        def is_kept(promise, *shapes):
+            tally = Tally(promise)
+            for shape in shapes:
+                tally.add(shape)
+            with contextlib.redirect_stdout(io.StringIO()):
+                return tally.is_kept()
+
+        self.assertTrue(is_kept("2,2,2", everything, everything))
+        self.assertFalse(is_kept("3,2,2", everything, everything))
+        for name, value in everything.items():
+            less = {**everything, name: value - 1}
+            self.assertTrue(is_kept("2,1,1", everything, less), name)
+            self.assertFalse(is_kept("2,2,1", everything, less), name)
+            self.assertFalse(is_kept("2,1,2", everything, less), name)
+
+    def test_the_exit_status_tells_of_a_promise(self):
+        def status(promise):
+            command = [sys.executable, os.path.join(HERE, "refcheck"), "--tally", promise,
+                       os.path.join(FIXTURES, "kernel-heldroot.meta")]
+            return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+        self.assertEqual([status("1,0,0"), status("2,0,0"), status("1,1,0")], [0, 1, 1])
 
 
 class Counts(Test):

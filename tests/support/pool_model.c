@@ -12,8 +12,6 @@
 #include "support/pool_model.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 uint64_t pool_model_random(struct pool_model *m, uint64_t below)
@@ -441,25 +439,4 @@ void pool_model_compare(struct pool_model *m)
 	assert_int_equal(info.flags, m->now.needs_check ? THINP_POOL_NEEDS_CHECK : 0);
 	pool_model_compare_devices(m, m->pool, m->now.devices);
 	compare_held(m);
-}
-
-void pool_model_save(struct pool_model *m, const char *path)
-{
-	uint8_t *block = aligned_alloc(THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-	FILE *file = fopen(path, "wb");
-	uint64_t nr;
-
-	assert_non_null(block);
-	assert_non_null(file);
-	assert_int_equal(thinp_io_size(m->io, &nr), 0);
-	for (uint64_t i = 0; i < nr; i++) {
-		assert_int_equal(thinp_io_read(m->io, i, 1, block), 0);
-		/* zeros take no room, but the last block makes the file as long as the device */
-		if (i + 1 < nr && !block[0] && !memcmp(block, block + 1, THINP_BLOCK_SIZE - 1))
-			assert_int_equal(fseek(file, THINP_BLOCK_SIZE, SEEK_CUR), 0);
-		else
-			assert_int_equal(fwrite(block, THINP_BLOCK_SIZE, 1, file), 1);
-	}
-	assert_int_equal(fclose(file), 0);
-	free(block);
 }

@@ -83,7 +83,4 @@ void pool_model_compare(struct pool_model *m);
 /* The same for the devices of another pool: a view, or a metadata snapshot. */
 void pool_model_compare_devices(struct pool_model *m, struct thinp_pool *pool, const struct model_device *devices);
 
-/* Writes the last commit into a file. */
-void pool_model_save(struct pool_model *m, const char *path);
-
 #endif

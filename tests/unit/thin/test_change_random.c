@@ -12,11 +12,11 @@
 #include <cmocka.h>
 
 #include "support/pool_model.h"
+#include "support/save_image.h"
 
 #include <thinp/pool_view.h>
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -87,22 +87,12 @@ static void change_rarely(struct pool_model *m)
 	}
 }
 
-static void save(struct pool_model *m, const char *name, uint64_t number)
-{
-	const char *folder = getenv("THINP_RANDOM_IMAGES");
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s-%" PRIu64 ".meta", folder ? folder : "", name, number);
-	if (folder)
-		pool_model_save(m, path);
-}
-
 static void save_some(struct pool_model *m)
 {
 	uint64_t every = number_from("THINP_RANDOM_EVERY", 0);
 
 	if (every && m->nr_commits % every == 0)
-		save(m, "commit", m->nr_commits);
+		save_image(m->io, "commit", m->nr_commits);
 }
 
 static void end_transaction(struct pool_model *m)
@@ -166,7 +156,7 @@ static void run_round(struct pool_model *m, uint64_t number)
 	pool_model_compare(m);
 	for (size_t i = 0; i < NR_VIEWS; i++)
 		end_look(m, &looks[i]);
-	save(m, "pool", number);
+	save_image(m->io, "pool", number);
 	pool_model_close(m);
 }
 

@@ -13,13 +13,13 @@
 
 #include "space_map/sm.h"
 #include "support/meta_check.h"
+#include "support/save_image.h"
 #include "thin/change.h"
 
 #include <thinp/alloc.h>
 #include <thinp/pool_space.h>
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -229,25 +229,6 @@ static void fill(struct space *s)
 
 /* --- a full pool ----------------------------------------------------------------------------------------------------- */
 
-static void save(const struct space *s)
-{
-	const char *folder = getenv("THINP_RANDOM_IMAGES");
-	uint8_t *block = aligned_alloc(THINP_BLOCK_SIZE, THINP_BLOCK_SIZE);
-	char path[512];
-	FILE *file;
-
-	assert_non_null(block);
-	snprintf(path, sizeof(path), "%s/full-%" PRIu64 ".meta", folder ? folder : "", s->nr_metadata);
-	file = folder ? fopen(path, "wb") : NULL;
-	for (uint64_t i = 0; file && i < s->nr_metadata; i++) {
-		assert_int_equal(thinp_io_read(s->io, i, 1, block), 0);
-		assert_int_equal(fwrite(block, THINP_BLOCK_SIZE, 1, file), 1);
-	}
-	if (file)
-		assert_int_equal(fclose(file), 0);
-	free(block);
-}
-
 static int count_mappings(void *ctx, const struct thinp_run *runs, size_t nr_runs)
 {
 	for (size_t i = 0; i < nr_runs; i++)
@@ -398,7 +379,7 @@ static void fill_and_empty(struct space *s, uint64_t nr_metadata, uint64_t nr_da
 		fill(s);
 		expect_full(s);
 		meta_check_thin(s->io, NULL, NULL);
-		save(s);
+		save_image(s->io, "full", s->nr_metadata);
 		expect_usable(s);
 		take_the_last(s);
 		empty(s);
