@@ -108,19 +108,18 @@ static void change_devices(struct states *s)
 {
 	uint64_t id = one_in(s, 2) ? below(s, 30) : below(s, 1 << 24);
 	uint64_t most = s->features & MANY ? MOST_ROOM : 8;
+	bool is_full = s->nr_devices >= most;
 
-	if (is_there(s, id)) {
-		if (id != DEEP_ID)
-			(void)done(s, thinp_pool_delete_device(s->pool, id));
-	} else if (s->nr_devices >= most) {
+	if (is_full)
 		id = s->ids[below(s, s->nr_devices)];
-		if (id != DEEP_ID)
-			(void)done(s, thinp_pool_delete_device(s->pool, id));
-	} else if (s->nr_devices && below(s, 3)) {
+	if (id == DEEP_ID) /* it is made at once, and stays */
+		return;
+	if (is_there(s, id))
+		(void)done(s, thinp_pool_delete_device(s->pool, id));
+	else if (s->nr_devices && below(s, 3))
 		(void)done(s, thinp_pool_create_snapshot(s->pool, id, s->ids[below(s, s->nr_devices)]));
-	} else {
+	else
 		(void)done(s, thinp_pool_create_device(s->pool, id));
-	}
 	list_devices(s);
 }
 
