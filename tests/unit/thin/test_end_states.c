@@ -345,6 +345,8 @@ static void open_pool(struct states *s)
 
 static void have_features(struct states *s)
 {
+	if (s->features & TWO_BITMAPS) /* what stood there may have been copied to elsewhere */
+		(void)done(s, thinp_pool_grow_metadata(s->pool, info_of(s).nr_metadata_blocks + 10 + below(s, 50)));
 	if (s->features & MANY)
 		make_many(s);
 	if (s->features & LARGE_COUNTS)
