@@ -18,6 +18,7 @@
 #define PAIRS       UINT64_C(0x5555555555555555)
 #define NIBBLE_ONES UINT64_C(0x1111111111111111)
 #define OVERFLOW    3u
+#define AS_RESTORED " (restore 0.9)" /* what is told of its habits */
 
 /* A bitmap as it stands and as it should be, in on-disk form. */
 struct pair {
@@ -215,6 +216,7 @@ struct figures {
 	uint32_t nr_used_behind;
 	uint32_t nr_large;
 	uint32_t first_free; /* TP_BITMAP_NR_ENTRIES: none */
+	uint32_t nr_passed;  /* entries that are 0, before the place where the search begins */
 	bool is_equal;
 };
 
@@ -223,7 +225,7 @@ static uint64_t mask_below(uint32_t nr_entries)
 	return nr_entries >= 32 ? UINT64_MAX : ((uint64_t)1 << 2 * nr_entries) - 1;
 }
 
-static struct figures look(const struct pair *pair)
+static struct figures look(const struct pair *pair, uint32_t search_begin)
 {
 	struct figures f = {.first_free = TP_BITMAP_NR_ENTRIES, .is_equal = true};
 
@@ -231,10 +233,12 @@ static struct figures look(const struct pair *pair)
 		uint64_t word = pair->stored[i];
 		uint64_t used = (word | word >> 1) & PAIRS;
 		uint64_t below = mask_below(pair->nr > 32 * i ? pair->nr - 32 * i : 0);
+		uint64_t passed = mask_below(search_begin > 32 * i ? search_begin - 32 * i : 0);
 
 		f.nr_used += tp_count_bits(used);
 		f.nr_used_behind += tp_count_bits(used & ~below);
 		f.nr_large += tp_count_bits(word & word >> 1 & PAIRS & below);
+		f.nr_passed += tp_count_bits(~used & PAIRS & passed);
 		if (f.first_free == TP_BITMAP_NR_ENTRIES && used != PAIRS)
 			f.first_free = 32 * i + (uint32_t)__builtin_ctzll(~used & PAIRS) / 2;
 		f.is_equal &= ((word ^ pair->expected[i]) & below) == 0;
@@ -242,31 +246,66 @@ static struct figures look(const struct pair *pair)
 	return f;
 }
 
-static void found_hint(struct tp_map *map, const struct tp_bitmap_ref *ref, int rule, uint64_t stored,
-		       uint64_t expected, const char *text)
+/* --- hints ---
+ *
+ * Restore 0.9 has its own numbers, and they stay for as long as a kernel uses the pool: nr_free leaves out the tail of the
+ * last bitmap, and in the metadata map one block was given back after it was counted, so that the root, nr_free of one
+ * bitmap and its none_free_before know one free block less. Such a pool works, and is not to be called damaged; so exactly
+ * these are warnings. */
+
+static void found_hint(struct tp_map *map, const struct tp_bitmap_ref *ref, int rule, int severity, uint64_t stored,
+		       uint64_t expected)
 {
-	struct tp_finding finding = tp_finding(rule, THINP_CHECK_META, map->index_part, ref->from);
+	struct tp_finding finding = tp_finding(rule, severity, map->index_part, ref->from);
 
 	finding.begin = ref->number;
 	finding.end = ref->number + 1;
 	finding.stored = stored;
 	finding.expected = expected;
 	tp_fixes_note_bitmap(map->fixes, map->space, ref->number);
-	tp_found(map->finder, &finding, "bitmap %" PRIu64 " of the %s map: %s: %" PRIu64 ", not %" PRIu64, ref->number,
-		 map->name, text, stored, expected);
+	tp_found(map->finder, &finding, "bitmap %" PRIu64 " of the %s map: %s: %" PRIu64 ", not %" PRIu64 "%s",
+		 ref->number, map->name,
+		 rule == THINP_CHECK_SM5 ? "free blocks" : "the search for free blocks begins behind the first one",
+		 stored, expected, severity == THINP_CHECK_WARNING ? AS_RESTORED : "");
 }
 
-static void check_figures(struct tp_map *map, const struct tp_bitmap_ref *ref, const struct figures *f)
+/* A search that begins behind one block is part of the habit, behind more it is not. */
+static void tell_hints(struct tp_map *map, const struct tp_wrong_hints *wrong, int severity)
+{
+	const struct tp_index_entry *entry = &wrong->ref.entry;
+
+	if (entry->nr_free != wrong->nr_free)
+		found_hint(map, &wrong->ref, THINP_CHECK_SM5, severity, entry->nr_free, wrong->nr_free);
+	if (entry->none_free_before > wrong->first_free)
+		found_hint(map, &wrong->ref, THINP_CHECK_SM6, wrong->is_one_hidden ? severity : THINP_CHECK_META,
+			   entry->none_free_before, wrong->first_free);
+}
+
+/* nr: entries that are about a block. */
+static void check_hints(struct tp_map *map, const struct tp_bitmap_ref *ref, const struct figures *f, uint32_t nr)
+{
+	struct tp_wrong_hints wrong = {
+		.ref = *ref, .nr_free = TP_BITMAP_NR_ENTRIES - f->nr_used, .first_free = f->first_free};
+	uint32_t without_tail = nr - (f->nr_used - f->nr_used_behind);
+	bool is_habit = ref->entry.nr_free == without_tail;
+
+	wrong.is_one_hidden = f->nr_passed == 1;
+	if (map->space == THINP_POOL_METADATA && !map->has_late && !is_habit &&
+	    (ref->entry.nr_free + 1 == without_tail || ref->entry.nr_free + 1 == wrong.nr_free)) {
+		map->late = wrong;
+		map->has_late = true;
+		return;
+	}
+	wrong.is_one_hidden = false;
+	tell_hints(map, &wrong, is_habit ? THINP_CHECK_WARNING : THINP_CHECK_META);
+}
+
+static void check_figures(struct tp_map *map, const struct tp_bitmap_ref *ref, const struct figures *f, uint32_t nr)
 {
 	struct tp_finding finding = tp_finding(THINP_CHECK_SM4, THINP_CHECK_META, map->bitmap_part, ref->entry.bitmap);
 
 	map->nr_allocated += f->nr_used - f->nr_used_behind;
-	if (ref->entry.nr_free != TP_BITMAP_NR_ENTRIES - f->nr_used)
-		found_hint(map, ref, THINP_CHECK_SM5, ref->entry.nr_free, TP_BITMAP_NR_ENTRIES - f->nr_used,
-			   "free blocks");
-	if (ref->entry.none_free_before > f->first_free)
-		found_hint(map, ref, THINP_CHECK_SM6, ref->entry.none_free_before, f->first_free,
-			   "the search for free blocks begins behind the first one");
+	check_hints(map, ref, f, nr);
 	if (!f->nr_used_behind)
 		return;
 	finding.stored = f->nr_used_behind;
@@ -291,8 +330,8 @@ static void compare_bitmap(const struct tp_checker *checker, struct tp_map *map,
 		expect_data(checker, &pair);
 	else
 		expect_metadata(checker, map, &pair);
-	f = look(&pair);
-	check_figures(map, ref, &f);
+	f = look(&pair, ref->entry.none_free_before);
+	check_figures(map, ref, &f, pair.nr);
 	if (!f.is_equal || !are_large_equal(checker, map, &pair, f.nr_large))
 		compare_slowly(checker, map, &pair);
 }
@@ -314,17 +353,27 @@ static int compare_window(struct tp_checker *checker, struct tp_map *map, const 
 	return tp_checker_read(worker, window->nr);
 }
 
+/* The root counts the same block too many as the entry that was kept back. If a count were too low, the bitmap would be what
+ * is wrong. */
+static bool is_one_too_many(const struct tp_map *map)
+{
+	return map->has_late && map->is_whole && map->nr_allocated + 1 == map->root.nr_allocated && !*map->nr_too_low;
+}
+
 static void check_allocated(struct tp_map *map)
 {
-	struct tp_finding finding = tp_finding(THINP_CHECK_SM7, THINP_CHECK_META, THINP_CHECK_SUPERBLOCK, 0);
+	int severity = is_one_too_many(map) ? THINP_CHECK_WARNING : THINP_CHECK_META;
+	struct tp_finding finding = tp_finding(THINP_CHECK_SM7, severity, THINP_CHECK_SUPERBLOCK, 0);
 
+	if (map->has_late)
+		tell_hints(map, &map->late, severity);
 	if (!map->is_whole || map->nr_allocated == map->root.nr_allocated)
 		return;
 	finding.stored = map->root.nr_allocated;
 	finding.expected = map->nr_allocated;
 	tp_fixes_note_used(map->fixes, map->space, map->nr_allocated);
-	tp_found(map->finder, &finding, "%s blocks in use: %" PRIu64 ", not %" PRIu64, map->name, finding.stored,
-		 finding.expected);
+	tp_found(map->finder, &finding, "%s blocks in use: %" PRIu64 ", not %" PRIu64 "%s", map->name, finding.stored,
+		 finding.expected, severity == THINP_CHECK_WARNING ? AS_RESTORED : "");
 }
 
 int tp_bitmaps_check(struct tp_checker *checker, struct tp_map *map)

@@ -23,6 +23,14 @@ struct tp_wrong_run {
 	uint32_t block; /* the bitmap where it begins */
 };
 
+/* Numbers in the index beside a bitmap that are not what they should be. */
+struct tp_wrong_hints {
+	struct tp_bitmap_ref ref;
+	uint32_t nr_free;    /* as it should be */
+	uint32_t first_free; /* where the search may begin at the latest */
+	bool is_one_hidden;  /* the search begins behind one free block, no more */
+};
+
 /* One of the two space maps. */
 struct tp_map {
 	struct tp_fixes *fixes; /* NULL: nobody wants to know */
@@ -40,6 +48,8 @@ struct tp_map {
 	bool has_overflow;          /* all of the overflow tree could be read */
 	uint64_t nr_allocated;      /* as the bitmaps have it */
 	struct tp_wrong_run run;    /* may still grow */
+	struct tp_wrong_hints late; /* told when all bitmaps have been seen: one free block too few */
+	bool has_late;
 	uint64_t *nr_leaked;
 	uint64_t *nr_too_low;
 };

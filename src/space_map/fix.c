@@ -35,5 +35,6 @@ void tp_sm_set_nr_used(struct thinp_sm *sm, uint64_t nr_used)
 
 	sm->now.nr_available += nr_zero - sm->now.nr_zero;
 	sm->now.nr_zero = nr_zero;
+	sm->nr_used_is_set = true;
 	sm->metadata->cost_is_known = false;
 }

@@ -179,6 +179,8 @@ static void fill_bits(struct thinp_sm *sm, struct tp_page *page)
 		page->committed[w] = tp_page_used_word(page, w);
 		page->nr_used += (uint32_t)__builtin_popcountll(page->committed[w]);
 	}
+	if (page->entry.bitmap)
+		page->nr_hidden = (int32_t)(TP_PAGE_NR_BLOCKS - page->nr_used - page->entry.nr_free);
 	tp_sm_apply_remnant(sm, page);
 	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
 		page->available[w] = ~(tp_page_used_word(page, w) | page->committed[w] | page->held[w]);

@@ -227,20 +227,46 @@ static uint64_t spare_of(const struct thinp_sm *sm)
 	return tp_sm_release_cost(sm->metadata);
 }
 
+/* Restore 0.9 counts in nr_free only blocks that exist. A kernel would not see the new ones, so such an entry has to be
+ * written with the length. The page is read before anything is changed. */
+static int read_hidden_tail(struct thinp_sm *sm, bool *is_hidden)
+{
+	uint64_t number = sm->now.nr_blocks / TP_PAGE_NR_BLOCKS;
+	struct tp_page *page;
+	int r;
+
+	*is_hidden = false;
+	if (sm->now.nr_blocks % TP_PAGE_NR_BLOCKS == 0 || !tp_sm_has_bitmap(sm, number))
+		return 0;
+	r = tp_sm_get_page(sm, number, &page);
+	*is_hidden = !r && page->nr_hidden;
+	return r;
+}
+
+static int prepare_length(struct thinp_sm *sm, uint64_t nr_blocks, bool *is_hidden)
+{
+	int r = tp_directory_grow(&sm->pages, (nr_blocks + TP_PAGE_NR_BLOCKS - 1) / TP_PAGE_NR_BLOCKS);
+
+	return r ? r : read_hidden_tail(sm, is_hidden);
+}
+
 int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks)
 {
 	const struct tp_sm_state before = sm->now;
+	bool is_hidden;
 	int r = tp_sm_check_not_recording(sm);
 
 	if (!r)
 		r = check_length(sm, nr_blocks);
 	if (r || nr_blocks == before.nr_blocks)
 		return r;
-	r = tp_directory_grow(&sm->pages, (nr_blocks + TP_PAGE_NR_BLOCKS - 1) / TP_PAGE_NR_BLOCKS);
+	r = prepare_length(sm, nr_blocks, &is_hidden);
 	if (r)
 		return r;
 	set_length(sm, nr_blocks);
 	r = tp_sm_check_cost(sm, &sm->work, spare_of(sm));
+	if (!r && is_hidden)
+		r = tp_sm_write_anew(sm, before.nr_blocks / TP_PAGE_NR_BLOCKS);
 	if (!r && !before.nr_blocks && sm->kind == TP_SM_METADATA)
 		r = count_first_blocks(sm);
 	if (r) {
@@ -307,6 +333,7 @@ void tp_sm_committed(struct thinp_sm *sm, uint64_t commit, bool hold)
 	sm->metadata->is_recording = false;
 	sm->metadata->cost_is_known = false;
 	sm->index_is_shadow = false;
+	sm->nr_used_is_set = false;
 }
 
 void tp_sm_abort(struct thinp_sm *sm)
@@ -326,6 +353,7 @@ void tp_sm_abort(struct thinp_sm *sm)
 	sm->metadata->is_recording = false;
 	sm->metadata->cost_is_known = false;
 	sm->index_is_shadow = false;
+	sm->nr_used_is_set = false;
 	if (sm->cursor >= sm->now.nr_blocks)
 		sm->cursor = 0;
 }

@@ -22,16 +22,17 @@ static_assert(TP_PAGE_NR_WORDS * 64 == TP_PAGE_NR_BLOCKS, "the bits of a page fi
 
 struct tp_page {
 	uint64_t number;
-	struct tp_index_entry entry;          /* bitmap 0: there is none yet */
-	uint64_t leaves_known_at;             /* thinp_sm::overflow_generation when nr_leaves was found */
-	uint32_t nr_leaves;                   /* of the overflow tree, where counts of this page may be */
-	uint32_t nr_used;                     /* counts that are not 0 */
-	uint32_t nr_available;                /* bits in available */
-	uint32_t nr_changed;                  /* bits in changed */
-	uint32_t nr_inserts;                  /* of these, without an entry in the overflow tree */
-	bool is_dirty;                        /* a count has changed since the last commit, or the bitmap is new */
-	bool is_shadow;                       /* the bitmap was made in this transaction */
-	bool is_recorded;                     /* and has the counts as they are now */
+	struct tp_index_entry entry; /* bitmap 0: there is none yet */
+	uint64_t leaves_known_at;    /* thinp_sm::overflow_generation when nr_leaves was found */
+	uint32_t nr_leaves;          /* of the overflow tree, where counts of this page may be */
+	uint32_t nr_used;            /* counts that are not 0 */
+	int32_t nr_hidden;           /* counts of 0 in the bitmap that was read, less those that its entry tells */
+	uint32_t nr_available;       /* bits in available */
+	uint32_t nr_changed;         /* bits in changed */
+	uint32_t nr_inserts;         /* of these, without an entry in the overflow tree */
+	bool is_dirty;               /* a count has changed since the last commit, or the bitmap is new */
+	bool is_shadow;              /* the bitmap was made in this transaction */
+	bool is_recorded;            /* and has the counts as they are now */
 	uint64_t available[TP_PAGE_NR_WORDS]; /* may be handed out */
 	uint64_t committed[TP_PAGE_NR_WORDS]; /* used in the last commit */
 	uint64_t held[TP_PAGE_NR_WORDS];      /* used in a commit that a view is on */

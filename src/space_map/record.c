@@ -154,28 +154,62 @@ static int read_index(struct thinp_sm *sm, struct tp_index *index)
 	return r;
 }
 
-static int write_index(struct thinp_sm *sm, struct thinp_tm *tm)
+/* How many blocks of count 0 the root and the index of the last commit have hidden alike, in pages that are in memory. Where
+ * the two do not agree, nobody knows what the root is wrong by. nr_free of the last bitmap may leave out its tail. */
+static int64_t hidden_by_root(const struct thinp_sm *sm, const struct tp_index *index)
+{
+	uint64_t tail = sm->committed.nr_bitmaps * TP_PAGE_NR_BLOCKS - sm->committed.nr_blocks;
+	uint64_t sum = 0;
+	int64_t nr_hidden = 0;
+
+	for (uint64_t number = 0; number < sm->committed.nr_bitmaps; number++) {
+		const struct tp_page *page = tp_directory_get(&sm->pages, number);
+
+		sum += index->entries[number].nr_free;
+		nr_hidden += page ? page->nr_hidden : 0;
+	}
+	if (sum == sm->committed.nr_zero + tail)
+		return nr_hidden;
+	if (sum != sm->committed.nr_zero)
+		return 0;
+	return tp_directory_get(&sm->pages, sm->committed.nr_bitmaps - 1) ? nr_hidden - (int64_t)tail : nr_hidden;
+}
+
+/* Restore 0.9 counts one block too many in the root and in an entry. Who writes one of the two right has to write both. */
+static void mend_hints(struct thinp_sm *sm, const struct tp_index *index)
+{
+	int64_t nr_hidden = sm->nr_used_is_set ? 0 : hidden_by_root(sm, index);
+
+	if (nr_hidden > 0 && (uint64_t)nr_hidden <= sm->now.nr_blocks - sm->now.nr_zero) {
+		sm->now.nr_zero += (uint64_t)nr_hidden;
+		sm->now.nr_available += (uint64_t)nr_hidden;
+	}
+	for (struct tp_page *page = tp_directory_next(&sm->pages, 0); page;
+	     page = tp_directory_next(&sm->pages, page->number + 1)) {
+		if (page->nr_hidden)
+			tp_sm_set_hints(page);
+	}
+}
+
+static int write_index(struct thinp_sm *sm, struct thinp_tm *tm, struct tp_index *index)
 {
 	uint64_t nr_pages = tp_sm_nr_pages(sm);
 	struct thinp_buffer *buffer;
-	struct tp_index index;
 	void *data;
-	int r = read_index(sm, &index);
+	int r = tp_sm_write_again(tm, sm->now.index, thinp_block_type_index(), &buffer, &data);
 
-	if (!r)
-		r = tp_sm_write_again(tm, sm->now.index, thinp_block_type_index(), &buffer, &data);
 	if (r)
 		return r;
 	for (uint64_t number = 0; number < TP_INDEX_NR_ENTRIES; number++) {
 		const struct tp_page *page = tp_directory_get(&sm->pages, number);
 
 		if (number >= nr_pages)
-			index.entries[number] = (struct tp_index_entry){0};
+			index->entries[number] = (struct tp_index_entry){0};
 		else if (page)
-			index.entries[number] = page->entry;
+			index->entries[number] = page->entry;
 	}
-	index.block = sm->now.index;
-	tp_index_pack(&index, data);
+	index->block = sm->now.index;
+	tp_index_pack(index, data);
 	thinp_tm_unlock(tm, buffer);
 	return 0;
 }
@@ -183,15 +217,18 @@ static int write_index(struct thinp_sm *sm, struct thinp_tm *tm)
 static int write_all(struct thinp_sm *sm, struct thinp_tm *tm)
 {
 	uint64_t nr_ops = sm->nr_ops;
-	int r = 0;
+	struct tp_index index;
+	int r = read_index(sm, &index);
 
+	if (!r)
+		mend_hints(sm, &index);
 	for (struct tp_page *page = tp_directory_next(&sm->pages, 0); !r && page;
 	     page = tp_directory_next(&sm->pages, page->number + 1)) {
 		if (page->is_dirty)
 			r = tp_sm_write_bitmap(tm, page);
 	}
 	if (!r)
-		r = write_index(sm, tm);
+		r = write_index(sm, tm, &index);
 	if (!r && sm->nr_ops != nr_ops)
 		r = tp_fail(THINP_EREFCOUNT, THINP_NO_BLOCK, "counts have changed while they were written");
 	return r;

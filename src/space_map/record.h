@@ -31,6 +31,9 @@ int tp_sm_step_index_entry(struct thinp_sm *sm, struct thinp_tm *tm, uint64_t nu
 /* Writes the counts into the bitmap, which is of this transaction, and the hints into the entry. Issues nothing. */
 int tp_sm_write_bitmap(struct thinp_tm *tm, struct tp_page *page) TP_MUST_USE;
 
+/* Makes the hints of the page's entry what its counts are. */
+void tp_sm_set_hints(struct tp_page *page);
+
 /* Gives the 4096 bytes of a block of this transaction, to be overwritten. Issues nothing. */
 int tp_sm_write_again(struct thinp_tm *tm, thinp_block_t block, const struct thinp_block_type *type,
 		      struct thinp_buffer **buffer, void **data) TP_MUST_USE;

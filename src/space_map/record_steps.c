@@ -185,6 +185,13 @@ int tp_sm_write_again(struct thinp_tm *tm, thinp_block_t block, const struct thi
 	return tp_fail(THINP_EREFCOUNT, block, "block %" PRIu64 " of a space map is shared", block);
 }
 
+void tp_sm_set_hints(struct tp_page *page)
+{
+	page->entry.nr_free = TP_PAGE_NR_BLOCKS - page->nr_used;
+	page->entry.none_free_before = tp_page_first_zero(page);
+	page->nr_hidden = 0;
+}
+
 int tp_sm_write_bitmap(struct thinp_tm *tm, struct tp_page *page)
 {
 	uint8_t small[TP_PAGE_NR_BLOCKS];
@@ -198,7 +205,6 @@ int tp_sm_write_bitmap(struct thinp_tm *tm, struct tp_page *page)
 		small[i] = page->counts[i] < OVERFLOW ? page->counts[i] : OVERFLOW;
 	tp_bitmap_pack(small, data);
 	thinp_tm_unlock(tm, buffer);
-	page->entry.nr_free = TP_PAGE_NR_BLOCKS - page->nr_used;
-	page->entry.none_free_before = tp_page_first_zero(page);
+	tp_sm_set_hints(page);
 	return 0;
 }

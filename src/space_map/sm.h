@@ -81,8 +81,9 @@ struct thinp_sm {
 	bool has_queued;
 	bool is_recording; /* of a metadata map: it, or a data map that draws from it */
 	bool index_is_shadow;
-	uint32_t depth; /* steps of recording that are open */
-	int failure;    /* why only an abort helps; 0: none */
+	bool nr_used_is_set; /* by somebody who has counted */
+	uint32_t depth;      /* steps of recording that are open */
+	int failure;         /* why only an abort helps; 0: none */
 	uint64_t nr_ops;
 	uint64_t nr_queued_most;
 	int64_t balance; /* references given less those taken back; tells how trees grow */

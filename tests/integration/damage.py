@@ -196,8 +196,33 @@ def index_field(more, value):
 
 def metadata_index_field(i, more, value, form="I"):
     def damage(image):
-        image.put(image.metadata_index(), 16 + 16 * i + more, value, form, "index")
+        at = 16 + 16 * i + more
+        now = image.get(image.metadata_index(), at, form)
+        image.put(image.metadata_index(), at, value(now) if callable(value) else value, form, "index")
     return damage
+
+
+def without_tail(image):
+    """nr_free of the last data bitmap leaves out what is behind the end, as restore 0.9 has it."""
+    last = image.nr(image.data_index()) - 1
+    at = image.value_at(image.data_index(), last) + 8
+    tail = (last + 1) * 16320 - image.sb(64)
+    image.put(image.data_index(), at, image.get(image.data_index(), at, "I") - tail, "I")
+
+
+def one_block_hidden(image):
+    """The first free block of the metadata is counted as one in use wherever counts are summed up, as restore 0.9 has it."""
+    at = 16 + 8
+    bitmap = image.metadata_bitmap()
+    second = [entry for entry in range(min(image.sb(192), 16320)) if image.count(bitmap, entry) == 0][1]
+    image.put(image.metadata_index(), at, image.get(image.metadata_index(), at, "I") - 1, "I", "index")
+    image.put(image.metadata_index(), at + 4, second, "I", "index")
+    image.put_sb(200, image.sb(200) + 1)
+
+
+def two_blocks_hidden(image):
+    one_block_hidden(image)
+    image.put(image.metadata_index(), 28, image.get(image.metadata_index(), 28, "I") + 1, "I", "index")
 
 
 def overflow_value(image):

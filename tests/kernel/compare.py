@@ -239,13 +239,17 @@ def is_data_leak(finding):
     return (finding["rule"], finding["severity"], finding["part"]) == ("SM11", "leak", "data bitmap")
 
 
+def is_restored(finding):
+    return finding["severity"] == "warning" and finding["rule"] in ("SM5", "SM6", "SM7")
+
+
 def compare_clean(args):
     status, result = checked(args)
     for finding in result["findings"]:
-        if (args.leaks and is_data_leak(finding)) or (args.restored and finding["rule"] in ("SM5", "SM6", "SM7")):
+        if (args.leaks and is_data_leak(finding)) or (args.restored and is_restored(finding)):
             continue
         yield f"{finding['rule']} {finding['severity']}: {finding['text']}"
-    if not args.leaks and not args.restored and (status or result["verdict"] != "sound"):
+    if not args.leaks and (status or result["verdict"] != "sound"):
         yield f"status {status}, {result['verdict']}"
 
 

@@ -84,7 +84,7 @@ is_sound() { # image: say the checkers, older ones and a witness among them
 	check "thin_check of $1" thin_check -q "$1"
 	[ -z "${THINP_THIN_CHECK_1-}" ] || check "thin_check 1 of $1" "$THINP_THIN_CHECK_1" -q "$1"
 	check "thinp check of $1" compare clean $maker "$1"
-	[ -n "$maker" ] || check "refcheck of $1" "$python" -B "$here/../refcheck/refcheck" -q "$1"
+	check "refcheck of $1" "$python" -B "$here/../refcheck/refcheck" -q "$1"
 }
 
 status_agrees() { # image, file made by keep_status

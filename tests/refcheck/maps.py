@@ -27,7 +27,7 @@ class Map:
 
     def __init__(self, walker, name, root, is_metadata):
         self.walker, self.findings = walker, walker.findings
-        self.name, self.root = name, root
+        self.name, self.root, self.is_metadata = name, root, is_metadata
         self.nr_bitmaps = -(-root.nr_blocks // ENTRIES)
         self.entries, self.bitmaps, self.overflow = [], {}, {}
         self.is_sound = self._limits(is_metadata)
@@ -119,26 +119,45 @@ class Map:
         for block in expected:
             by_bitmap[block // ENTRIES].append(block)
         nr_allocated = 0
-        wrong = []
+        wrong, hidden = [], []
         for entry in self.entries:
             counts = b"".join([_COUNTS[byte] for byte in self.bitmaps[entry.number]])
             base = entry.number * ENTRIES
             nr_here = min(ENTRIES, self.root.nr_blocks - base)
-            self._hints(entry, counts, nr_here)
+            hidden += self._hints(entry, counts, nr_here)
             nr_allocated += nr_here - counts.count(0, 0, nr_here)
             wrong += self._compare_bitmap(base, counts, nr_here, by_bitmap[entry.number], expected)
-        if nr_allocated != self.root.nr_allocated:
-            self.count(f"nr_allocated is {self.root.nr_allocated}, {nr_allocated} blocks have a count")
+        self._tell_hidden(hidden, nr_allocated, any(found < wanted for _, wanted, found in wrong))
         self._report(wrong)
 
     def _hints(self, entry, counts, nr_here):
-        if counts.count(0) != entry.nr_free:
-            self.count(f"bitmap {entry.number}: nr_free is {entry.nr_free}, {counts.count(0)} entries are 0")
-        first = counts.find(0)
+        """What is wrong in the index entry. Yields texts about free blocks that it hides: whether that is a habit of restore 0.9
+        (docs/format.md, 4.3), which is a warning, is seen when all bitmaps have been."""
+        nr_zero, nr_zero_here, first = counts.count(0), counts.count(0, 0, nr_here), counts.find(0)
+        habit = entry.nr_free == nr_zero_here
+        one = self.is_metadata and not habit and entry.nr_free + 1 in (nr_zero, nr_zero_here)
+        if entry.nr_free != nr_zero:
+            text = f"bitmap {entry.number}: nr_free is {entry.nr_free}, {nr_zero} entries are 0"
+            if one:
+                yield text
+            else:
+                self.findings.add("warning" if habit else "count", f"{self.name} map", text)
         if entry.none_free_before > (first if first >= 0 else ENTRIES):
-            self.count(f"bitmap {entry.number}: none_free_before is {entry.none_free_before}, entry {first} is 0")
+            text = f"bitmap {entry.number}: none_free_before is {entry.none_free_before}, entry {first} is 0"
+            if one and counts.count(0, 0, entry.none_free_before) == 1:
+                yield text
+            else:
+                self.count(text)
         if any(counts[nr_here:]):
             self.count(f"bitmap {entry.number}: entries behind the end of the map are not 0")
+
+    def _tell_hidden(self, hidden, nr_allocated, is_low):
+        """One free block that root and index hide alike is a warning; everything else, and if counts are too low, is not."""
+        is_habit = sum("nr_free" in text for text in hidden) == 1 and nr_allocated + 1 == self.root.nr_allocated and not is_low
+        if nr_allocated != self.root.nr_allocated:
+            hidden.append(f"nr_allocated is {self.root.nr_allocated}, {nr_allocated} blocks have a count")
+        for text in hidden:
+            self.findings.add("warning" if is_habit else "count", f"{self.name} map", text)
 
     def _compare_bitmap(self, base, counts, nr_here, blocks, expected):
         """(block, references, count) of all that differ, ascending; what disagrees with the overflow tree is reported."""
