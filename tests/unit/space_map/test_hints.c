@@ -126,7 +126,7 @@ static void a_root_that_the_index_does_not_bear_out_is_left_alone(void **state)
 
 	(void)state;
 	for (uint64_t more = 0; more < 2; more++) {
-		struct sm_fixture *f = sm_fixture_new(1000, 500, 5000, NULL, false);
+		struct sm_fixture *f = sm_fixture_new(SM_PER_BITMAP, 500, 50000, NULL, false);
 		uint64_t block;
 
 		f->meta.root.nr_allocated += more;
