@@ -163,16 +163,6 @@ static void check_fill(const struct subject *s)
 		found(s, THINP_CHECK_N12, THINP_CHECK_WARNING, s->padding, 0, "unused bytes in the header");
 }
 
-/* No branch on the keys, so that compilers can make vector code of it. */
-static bool keys_ascend(const uint8_t *data, uint32_t nr_entries)
-{
-	uint64_t nr_falling = 0;
-
-	for (uint32_t i = 1; i < nr_entries; i++)
-		nr_falling += tp_node_key(data, i - 1) >= tp_node_key(data, i);
-	return !nr_falling;
-}
-
 static void fail_first(const struct subject *s, uint64_t first)
 {
 	struct tp_finding finding = tp_finding(THINP_CHECK_N9, THINP_CHECK_FATAL, s->info->part, s->block);
@@ -234,7 +224,7 @@ bool tp_check_node(struct tp_worker *worker, const uint8_t *data, uint32_t block
 	if (!check_form(&s))
 		return false;
 	check_fill(&s);
-	*in_order = keys_ascend(data, s.nr_entries);
+	*in_order = tp_node_keys_ascend(data, s.nr_entries);
 	if (!*in_order)
 		fail_order(&s, data);
 	else if (s.nr_entries)

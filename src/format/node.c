@@ -96,17 +96,6 @@ void tp_node_pack(const struct tp_node_header *header, void *data)
 	tp_store_le32(p + 28, 0);
 }
 
-/* Every node from the device comes through here, so the loop has no branch on the keys: counting the pairs in order
- * needs no early way out, and compilers turn it into vector code where the machine compares 64-bit numbers. */
-static bool keys_ascend(const void *node, uint32_t nr_entries)
-{
-	uint64_t nr_ascending = 0;
-
-	for (uint32_t i = 1; i < nr_entries; i++)
-		nr_ascending += tp_node_key(node, i - 1) < tp_node_key(node, i);
-	return nr_entries == 0 || nr_ascending == nr_entries - 1;
-}
-
 /* Finds the pair that is out of order, of which there is one. */
 static int fail_key_order(const void *node, thinp_block_t block)
 {
@@ -126,7 +115,7 @@ int tp_node_check(const void *data, thinp_block_t block)
 
 	load_header(data, &header);
 	r = check_header(&header, block);
-	if (!r && !keys_ascend(data, header.nr_entries))
+	if (!r && !tp_node_keys_ascend(data, header.nr_entries))
 		r = fail_key_order(data, block);
 	return r;
 }

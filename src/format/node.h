@@ -73,6 +73,27 @@ static inline uint64_t tp_node_key(const void *node, uint32_t i)
 	return tp_load_le64((const uint8_t *)node + TP_NODE_HEADER_SIZE + 8 * (size_t)i);
 }
 
+/* Do the first keys ascend? Every node from the device comes through here. Where no key but the last is 2^63 or more, a
+ * difference less one has its uppermost bit set exactly when the two are not in order or far apart. So one look at all of
+ * these bits together is enough for nearly all nodes, and compilers make vector code of that on every machine; only where
+ * such a bit is set are the keys compared. */
+static inline bool tp_node_keys_ascend(const void *node, uint32_t nr_entries)
+{
+	uint64_t bits = 0;
+	bool ascend = true;
+
+	for (uint32_t i = 1; i < nr_entries; i++) {
+		uint64_t before = tp_node_key(node, i - 1);
+
+		bits |= before | (tp_node_key(node, i) - before - 1);
+	}
+	if (!(bits >> 63))
+		return true;
+	for (uint32_t i = 1; i < nr_entries && ascend; i++)
+		ascend = tp_node_key(node, i - 1) < tp_node_key(node, i);
+	return ascend;
+}
+
 /* The values begin behind the room for all keys, not behind the keys in use. */
 static inline const uint8_t *tp_node_values(const void *node)
 {
