@@ -59,14 +59,6 @@ static uint64_t add_words(uint64_t a, uint64_t b)
 	return sum;
 }
 
-static uint64_t data_word(const struct tp_worker *worker, uint64_t word)
-{
-	uint64_t live = tp_counts_word(&worker->live, word);
-	uint64_t held = tp_counts_word(&worker->held, word);
-
-	return pack_word(held ? add_words(live, held) : live);
-}
-
 static uint64_t found_count(const struct tp_checker *checker, const struct tp_map *map, uint64_t block)
 {
 	const struct tp_worker *worker = &checker->workers[0];
@@ -80,25 +72,77 @@ static uint64_t found_count(const struct tp_checker *checker, const struct tp_ma
 	return (info ? info->nr_refs : 0) + (block == 0);
 }
 
-static void expect_metadata(const struct tp_checker *checker, const struct tp_map *map, struct pair *pair)
-{
-	memset(pair->expected, 0, sizeof(pair->expected));
-	for (uint32_t i = 0; i < pair->nr; i++) {
-		uint64_t count = found_count(checker, map, pair->first + i);
-		uint64_t coded = count > 2 ? 3 : count == 2 ? 1 : count << 1;
+/* Counts in the form of a bitmap. */
+static const uint8_t coded_counts[] = {0, 2, 1, 3};
 
-		pair->expected[i / 32] |= coded << i % 32 * 2;
+/* References to blocks of one chunk, of which all that is known is at `infos`. */
+static void expect_nodes(struct pair *pair, uint32_t begin, uint32_t end, const struct tp_node_info *infos)
+{
+	for (uint32_t i = begin; i < end; i++) {
+		uint32_t count = infos[i - begin].nr_refs;
+
+		pair->expected[i / 32] |= (uint64_t)coded_counts[count < OVERFLOW ? count : OVERFLOW] << i % 32 * 2;
 	}
 }
 
+static void expect_metadata(const struct tp_checker *checker, struct pair *pair)
+{
+	uint64_t left = pair->first < checker->nr_blocks ? checker->nr_blocks - pair->first : 0;
+	uint32_t nr = left < pair->nr ? (uint32_t)left : pair->nr;
+	uint32_t end;
+
+	memset(pair->expected, 0, sizeof(pair->expected));
+	for (uint32_t i = 0; i < nr; i = end) {
+		uint32_t to_next = TP_NODE_CHUNK - (uint32_t)((pair->first + i) % TP_NODE_CHUNK);
+		const struct tp_node_info *infos = tp_node_look(checker, pair->first + i);
+
+		end = to_next < nr - i ? i + to_next : nr;
+		if (infos)
+			expect_nodes(pair, i, end, infos);
+	}
+	if (!pair->first)
+		pair->expected[0] |= coded_counts[1]; /* the superblock, which nobody points to */
+}
+
+static void expect_words(uint64_t *expected, size_t nr, const uint8_t *counts)
+{
+	for (size_t i = 0; i < nr; i++)
+		expected[i] = pack_word(tp_load_le64(counts + 16 * i)) | pack_word(tp_load_le64(counts + 16 * i + 8))
+										 << 32;
+}
+
+static void expect_sums(uint64_t *expected, size_t nr, const uint8_t *live, const uint8_t *held)
+{
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t low = add_words(tp_load_le64(live + 16 * i), tp_load_le64(held + 16 * i));
+		uint64_t high = add_words(tp_load_le64(live + 16 * i + 8), tp_load_le64(held + 16 * i + 8));
+
+		expected[i] = pack_word(low) | pack_word(high) << 32;
+	}
+}
+
+/* A bitmap lies in one chunk of counts, or in two. */
 static void expect_data(const struct tp_checker *checker, struct pair *pair)
 {
-	uint64_t word = pair->first / 16;
+	const struct tp_worker *worker = &checker->workers[0];
+	size_t nr;
 
-	for (size_t i = 0; i < NR_WORDS; i++)
-		pair->expected[i] = data_word(&checker->workers[0], word + 2 * i) |
-				    data_word(&checker->workers[0], word + 2 * i + 1) << 32;
+	for (size_t i = 0; i < NR_WORDS; i += nr) {
+		uint64_t word = pair->first / 16 + 2 * i;
+		size_t at = (size_t)(word % TP_COUNTS_WORDS);
+		const uint8_t *live = tp_counts_chunk(&worker->live, word / TP_COUNTS_WORDS);
+		const uint8_t *held = tp_counts_chunk(&worker->held, word / TP_COUNTS_WORDS);
+
+		nr = (TP_COUNTS_WORDS - at) / 2 < NR_WORDS - i ? (TP_COUNTS_WORDS - at) / 2 : NR_WORDS - i;
+		if (live && held)
+			expect_sums(pair->expected + i, nr, live + 8 * at, held + 8 * at);
+		else if (live || held)
+			expect_words(pair->expected + i, nr, (live ? live : held) + 8 * at);
+		else
+			memset(pair->expected + i, 0, nr * sizeof(pair->expected[0]));
+	}
 }
+static_assert(TP_COUNTS_WORDS % 2 == 0 && TP_BITMAP_NR_ENTRIES % 32 == 0, "no word of a bitmap lies in two chunks");
 
 /* --- runs of wrong counts --- */
 
@@ -234,10 +278,14 @@ static struct figures look(const struct pair *pair, uint32_t search_begin)
 		uint64_t used = (word | word >> 1) & PAIRS;
 		uint64_t below = mask_below(pair->nr > 32 * i ? pair->nr - 32 * i : 0);
 		uint64_t passed = mask_below(search_begin > 32 * i ? search_begin - 32 * i : 0);
+		uint64_t large = word & word >> 1 & PAIRS & below;
 
-		f.nr_used += tp_count_bits(used);
-		f.nr_used_behind += tp_count_bits(used & ~below);
-		f.nr_large += tp_count_bits(word & word >> 1 & PAIRS & below);
+		/* most words are all in use or all free, and counts seldom large */
+		f.nr_used += used == PAIRS ? 32 : used ? tp_count_bits(used) : 0;
+		if (used & ~below)
+			f.nr_used_behind += tp_count_bits(used & ~below);
+		if (large)
+			f.nr_large += tp_count_bits(large);
 		f.nr_passed += tp_count_bits(~used & PAIRS & passed);
 		if (f.first_free == TP_BITMAP_NR_ENTRIES && used != PAIRS)
 			f.first_free = 32 * i + (uint32_t)__builtin_ctzll(~used & PAIRS) / 2;
@@ -329,7 +377,7 @@ static void compare_bitmap(const struct tp_checker *checker, struct tp_map *map,
 	if (map->bitmap_part == THINP_CHECK_DATA_BITMAP)
 		expect_data(checker, &pair);
 	else
-		expect_metadata(checker, map, &pair);
+		expect_metadata(checker, &pair);
 	f = look(&pair, ref->entry.none_free_before);
 	check_figures(map, ref, &f, pair.nr);
 	if (!f.is_equal || !are_large_equal(checker, map, &pair, f.nr_large))

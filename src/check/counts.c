@@ -11,11 +11,13 @@
 
 #include <string.h>
 
-#define COUNT_BITS UINT64_C(0x7777777777777777)
-#define ALONE_BITS UINT64_C(0x8888888888888888)
-#define ONES       UINT64_C(0x1111111111111111)
-#define ALONE      8u
-#define FIRST_ROOM 1024u
+#define COUNT_BITS   UINT64_C(0x7777777777777777)
+#define ALONE_BITS   UINT64_C(0x8888888888888888)
+#define ONES         UINT64_C(0x1111111111111111)
+#define LOW_NIBBLES  UINT64_C(0x0f0f0f0f0f0f0f0f)
+#define ALONE        8u
+#define FIRST_ROOM   1024u
+#define MANY_WAITING 512u /* for one chunk: twice as many as it has cache lines */
 
 /* A byte has two counts, and there are four ways to add to it. */
 static void make_table(struct tp_counts *counts)
@@ -38,15 +40,29 @@ int tp_counts_init(struct tp_counts *counts, struct tp_memory *memory, uint64_t 
 	if (!counts->nr_chunks)
 		return 0;
 	counts->chunks = tp_memory_get(memory, counts->nr_chunks, sizeof(*counts->chunks));
-	return counts->chunks ? 0 : THINP_ENOMEM;
+	counts->waiting = tp_memory_get(memory, counts->nr_chunks, sizeof(*counts->waiting));
+	counts->room = tp_memory_get(memory, counts->nr_chunks, sizeof(*counts->room));
+	return counts->chunks && counts->waiting && counts->room ? 0 : THINP_ENOMEM;
+}
+
+/* Nothing waits any more. */
+static void put_waiting(struct tp_counts *counts)
+{
+	for (size_t i = 0; counts->waiting && i < counts->nr_chunks; i++)
+		tp_memory_put(counts->memory, counts->waiting[i], 1, sizeof(struct tp_count_waiting));
+	tp_memory_put(counts->memory, counts->waiting, counts->nr_chunks, sizeof(*counts->waiting));
+	tp_memory_put(counts->memory, counts->room, counts->nr_chunks, sizeof(*counts->room));
+	counts->waiting = NULL;
+	counts->room = NULL;
 }
 
 void tp_counts_exit(struct tp_counts *counts)
 {
 	if (!counts->memory)
 		return;
+	put_waiting(counts);
 	for (size_t i = 0; counts->chunks && i < counts->nr_chunks; i++)
-		tp_memory_put(counts->memory, counts->chunks[i].chunk, 1, sizeof(struct tp_count_chunk));
+		tp_memory_put(counts->memory, counts->chunks[i], 1, sizeof(struct tp_count_chunk));
 	tp_memory_put(counts->memory, counts->chunks, counts->nr_chunks, sizeof(*counts->chunks));
 	tp_memory_put(counts->memory, counts->large, counts->large_room, sizeof(*counts->large));
 	*counts = (struct tp_counts){.memory = NULL};
@@ -96,16 +112,9 @@ static int add_large(struct tp_counts *counts, uint64_t block, uint64_t nr)
 
 static struct tp_count_chunk *chunk_of(struct tp_counts *counts, size_t i)
 {
-	struct tp_count_slot *slot = &counts->chunks[i];
-
-	if (slot->chunk)
-		return slot->chunk;
-	slot->chunk = tp_memory_get(counts->memory, 1, sizeof(*slot->chunk));
-	if (slot->chunk) {
-		slot->next = slot->chunk->waiting;
-		slot->end = slot->next + TP_COUNTS_WAITING;
-	}
-	return slot->chunk;
+	if (!counts->chunks[i])
+		counts->chunks[i] = tp_memory_get(counts->memory, 1, sizeof(*counts->chunks[i]));
+	return counts->chunks[i];
 }
 
 uint64_t tp_counts_get(const struct tp_counts *counts, uint64_t block)
@@ -139,25 +148,33 @@ static int count_large_byte(struct tp_counts *counts, uint8_t *byte, uint64_t bl
 	return r;
 }
 
+/* Nearly all lines of the chunk will be needed, in no order that the processor could foresee. */
+static void fetch_ahead(const uint8_t *bytes)
+{
+	for (size_t i = 0; i < TP_COUNTS_BYTES; i += 64)
+		__builtin_prefetch(bytes + i, 1);
+}
+
 static int flush_chunk(struct tp_counts *counts, size_t i)
 {
-	struct tp_count_slot *slot = &counts->chunks[i];
-	uint8_t *bytes = slot->chunk->bytes;
-	uint16_t *end = slot->next;
+	uint8_t *bytes = counts->chunks[i]->bytes;
+	const uint16_t *places = counts->waiting[i]->places;
 
-	slot->next = slot->chunk->waiting;
-	for (const uint16_t *at = slot->chunk->waiting; at < end; at++) {
-		uint32_t waiting = *at;
-		uint8_t *byte = &bytes[waiting / 4];
-		uint8_t more = counts->more[waiting % 4 * 256 + *byte];
+	if (TP_COUNTS_WAITING - counts->room[i] >= MANY_WAITING)
+		fetch_ahead(bytes);
+	for (size_t at = counts->room[i]; at < TP_COUNTS_WAITING; at++) {
+		uint32_t place = places[at];
+		uint8_t *byte = &bytes[place / 4];
+		uint8_t more = counts->more[place % 4 * 256 + *byte];
 
 		if (more == *byte) {
-			if (count_large_byte(counts, byte, (uint64_t)i * TP_COUNTS_CHUNK + waiting / 2, waiting % 2))
+			if (count_large_byte(counts, byte, (uint64_t)i * TP_COUNTS_CHUNK + place / 2, place % 2))
 				return THINP_ENOMEM;
 			continue;
 		}
 		*byte = more;
 	}
+	counts->room[i] = TP_COUNTS_WAITING;
 	return 0;
 }
 
@@ -166,31 +183,55 @@ int tp_counts_flush(struct tp_counts *counts)
 	int r = 0;
 
 	for (size_t i = 0; !r && i < counts->nr_chunks; i++)
-		if (counts->chunks[i].chunk)
+		if (counts->waiting[i])
 			r = flush_chunk(counts, i);
 	return r;
 }
 
-/* Makes room for one more. */
-static int make_room(struct tp_counts *counts, size_t i)
+static __attribute__((noinline)) int make_room(struct tp_counts *counts, size_t i)
 {
-	if (!counts->chunks[i].chunk)
-		return chunk_of(counts, i) ? 0 : THINP_ENOMEM;
-	return flush_chunk(counts, i);
+	if (counts->waiting[i])
+		return flush_chunk(counts, i);
+	if (!chunk_of(counts, i))
+		return THINP_ENOMEM;
+	counts->waiting[i] = tp_memory_get(counts->memory, 1, sizeof(*counts->waiting[i]));
+	if (!counts->waiting[i])
+		return THINP_ENOMEM;
+	counts->room[i] = TP_COUNTS_WAITING;
+	return 0;
 }
 
-static int add_one_by_one(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from)
+/* Expanded where it is called, so that a constant alone_from costs nothing in the loop. */
+static inline __attribute__((always_inline)) int add(struct tp_counts *counts, const uint8_t *values_le, size_t nr,
+						     uint32_t alone_from)
 {
+	struct tp_count_waiting *const *waiting = counts->waiting;
+	uint16_t *room = counts->room;
+
 	for (size_t i = 0; i < nr; i++) {
 		uint64_t value = tp_load_le64(values_le + 8 * i);
-		struct tp_count_slot *slot = &counts->chunks[value >> 24 >> 15];
+		size_t chunk = (size_t)(value >> 24 >> 15);
 		uint32_t alone = (value & 0xffffff) >= alone_from;
+		size_t at = room[chunk];
 
-		if (slot->next == slot->end && make_room(counts, (size_t)(slot - counts->chunks)))
-			return THINP_ENOMEM;
-		*slot->next++ = (uint16_t)(value >> 24 << 1 | alone);
+		if (!at) {
+			if (make_room(counts, chunk))
+				return THINP_ENOMEM;
+			at = TP_COUNTS_WAITING;
+		}
+		room[chunk] = (uint16_t)--at;
+		waiting[chunk]->places[at] = (uint16_t)(value >> 24 << 1 | alone);
 	}
 	return 0;
+}
+
+int tp_counts_add(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from)
+{
+	if (alone_from > 0xffffff)
+		return add(counts, values_le, nr, UINT32_MAX);
+	if (!alone_from)
+		return add(counts, values_le, nr, 0);
+	return add(counts, values_le, nr, alone_from);
 }
 static_assert(TP_COUNTS_CHUNK == 1u << 15, "a place in a chunk and one bit more fit 16 bits");
 
@@ -211,7 +252,7 @@ static int add_to_word(struct tp_counts *counts, uint64_t *word, uint64_t block,
 	return 0;
 }
 
-static int add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bool alone)
+int tp_counts_add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bool alone)
 {
 	int r = 0;
 
@@ -234,27 +275,19 @@ static int add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bool 
 	return r;
 }
 
-/* Does each data block follow the one before it, and were all mappings made at one time? */
-static bool is_run(const uint8_t *values_le, size_t nr)
+/* A row that goes past the greatest number is none. */
+bool tp_counts_are_run(const uint8_t *values_le, size_t nr)
 {
 	const uint64_t step = (uint64_t)1 << 24;
 	uint64_t first = tp_load_le64(values_le);
+	uint64_t last = tp_load_le64(values_le + 8 * (nr - 1));
 	uint64_t differences = 0;
 
-	if (tp_load_le64(values_le + 8 * (nr - 1)) - first != (nr - 1) * step)
+	if (last < first || last - first != (nr - 1) * step)
 		return false;
-	for (size_t i = 0; i < nr; i++)
-		differences |= tp_load_le64(values_le + 8 * i) ^ (first + i * step);
+	for (size_t i = 1; i < nr; i++)
+		differences |= (tp_load_le64(values_le + 8 * i) - tp_load_le64(values_le + 8 * (i - 1))) ^ step;
 	return !differences;
-}
-
-int tp_counts_add(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from)
-{
-	uint64_t first = tp_load_le64(values_le);
-
-	if (nr < 16 || !is_run(values_le, nr))
-		return add_one_by_one(counts, values_le, nr, alone_from);
-	return add_run(counts, first >> 24, (first >> 24) + nr, (first & 0xffffff) >= alone_from);
 }
 
 /* Sixteen counts at once, when no sum becomes large: then none of them carries into bit 3 even with one added. */
@@ -300,7 +333,7 @@ static int join_word(struct tp_counts *counts, const struct tp_counts *from, uin
 static int join_chunk(struct tp_counts *counts, const struct tp_counts *from, size_t i)
 {
 	struct tp_count_chunk *to = chunk_of(counts, i);
-	const struct tp_count_chunk *chunk = from->chunks[i].chunk;
+	const struct tp_count_chunk *chunk = from->chunks[i];
 	int r = to ? 0 : THINP_ENOMEM;
 
 	for (size_t w = 0; !r && w < TP_COUNTS_WORDS; w++) {
@@ -315,37 +348,71 @@ static int join_chunk(struct tp_counts *counts, const struct tp_counts *from, si
 	return r;
 }
 
+static bool has_large(const uint8_t *chunk)
+{
+	uint64_t found = 0;
+
+	for (size_t w = 0; w < TP_COUNTS_WORDS; w++) {
+		uint64_t word = tp_load_le64(chunk + 8 * w);
+
+		found |= word & word >> 1 & word >> 2 & ONES;
+	}
+	return found;
+}
+
+/* A chunk that only `from` has changes hands, when there is nothing about it in the table of large counts. */
+static bool take_chunk(struct tp_counts *counts, struct tp_counts *from, size_t i)
+{
+	if (counts->chunks[i] || has_large(from->chunks[i]->bytes))
+		return false;
+	counts->chunks[i] = from->chunks[i];
+	from->chunks[i] = NULL;
+	return true;
+}
+
 int tp_counts_join(struct tp_counts *counts, struct tp_counts *from)
 {
 	int r = 0;
 
 	for (size_t i = 0; !r && i < from->nr_chunks; i++)
-		if (from->chunks[i].chunk)
+		if (from->chunks[i] && !take_chunk(counts, from, i))
 			r = join_chunk(counts, from, i);
 	tp_counts_exit(from);
 	return r;
 }
 
-static uint64_t nr_found_in_chunk(const struct tp_counts *a, const struct tp_counts *b, size_t chunk)
+/* Eight words at a time: their sum has a number of 0 to 8 for every sixteenth block. Words by themselves would be multiplied
+ * each, which vector code cannot do everywhere. */
+static uint32_t nr_found_in_chunk(const uint8_t *a, const uint8_t *b)
 {
-	uint64_t first = (uint64_t)chunk * TP_COUNTS_WORDS;
-	uint64_t nr = 0;
+	uint32_t nr = 0;
 
-	for (uint64_t w = first; w < first + TP_COUNTS_WORDS; w++) {
-		uint64_t counts = tp_counts_word(a, w) | tp_counts_word(b, w);
+	for (size_t w = 0; w < TP_COUNTS_WORDS; w += 8) {
+		uint64_t sum = 0;
 
-		nr += tp_count_bits((counts | counts >> 1 | counts >> 2) & ONES);
+		for (size_t i = w; i < w + 8; i++) {
+			uint64_t counts = tp_load_le64(a + 8 * i) | tp_load_le64(b + 8 * i);
+
+			sum += (counts | counts >> 1 | counts >> 2) & ONES;
+		}
+		sum = (sum & LOW_NIBBLES) + (sum >> 4 & LOW_NIBBLES);
+		nr += (uint32_t)(sum * UINT64_C(0x0101010101010101) >> 56);
 	}
 	return nr;
 }
+static_assert(TP_COUNTS_WORDS % 8 == 0, "a chunk has no words left over");
 
 uint64_t tp_counts_nr_found(const struct tp_counts *a, const struct tp_counts *b)
 {
 	size_t nr_chunks = a->nr_chunks > b->nr_chunks ? a->nr_chunks : b->nr_chunks;
 	uint64_t nr = 0;
 
-	for (size_t c = 0; c < nr_chunks; c++)
-		if ((c < a->nr_chunks && a->chunks[c].chunk) || (c < b->nr_chunks && b->chunks[c].chunk))
-			nr += nr_found_in_chunk(a, b, c);
+	for (size_t i = 0; i < nr_chunks; i++) {
+		const uint8_t *in_a = tp_counts_chunk(a, i);
+		const uint8_t *in_b = tp_counts_chunk(b, i);
+
+		if (in_a || in_b)
+			nr += nr_found_in_chunk(in_a ? in_a : in_b, in_b ? in_b : in_a);
+	}
 	return nr;
 }

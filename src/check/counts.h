@@ -6,13 +6,16 @@
  *   bit  3      one of those who refer to it believes to be alone
  *
  * Mappings come in the order of virtual blocks, which says nothing about the order of data blocks: counting each at once
- * would be a cache miss each. So they wait by chunks of data blocks, and are counted when many wait for one chunk.
+ * would be a cache miss each. So they wait by chunks of data blocks, and are counted when many wait for one chunk. Mappings
+ * whose data blocks follow each other are counted at once, sixteen with one addition.
  */
 #ifndef TP_CHECK_COUNTS_H
 #define TP_CHECK_COUNTS_H
 
 #include "base/bytes.h"
 #include "check/memory.h"
+
+#include <stdbool.h>
 
 #define TP_COUNTS_CHUNK   32768u /* data blocks of a chunk, which is made when it is first touched */
 #define TP_COUNTS_WORDS   (TP_COUNTS_CHUNK / 16)
@@ -22,13 +25,13 @@
 
 struct tp_count_chunk {
 	uint8_t bytes[TP_COUNTS_BYTES];
-	uint16_t waiting[TP_COUNTS_WAITING]; /* place in the chunk; lowest bit: believes to be alone */
 };
 
-struct tp_count_slot {
-	uint16_t *next; /* where the next one is to wait; NULL: nothing found there */
-	uint16_t *end;
-	struct tp_count_chunk *chunk;
+/* Those that wait for a chunk: place in the chunk; lowest bit: believes to be alone. One cache line more than is used, so that
+ * the places where the next ones go, which move on at about the same pace for all chunks, do not all belong into the same few
+ * lines of the cache. */
+struct tp_count_waiting {
+	uint16_t places[TP_COUNTS_WAITING + 32];
 };
 
 /* A count of TP_COUNTS_LARGE or more. */
@@ -41,7 +44,10 @@ struct tp_counts {
 	struct tp_memory *memory;
 	uint64_t nr_blocks; /* that can be counted */
 	size_t nr_chunks;
-	struct tp_count_slot *chunks;
+	struct tp_count_chunk **chunks; /* NULL: nothing found there */
+	struct tp_count_waiting **waiting;
+	uint16_t *
+		room; /* for more that wait; they wait from here on. 0, too, where there is no struct tp_count_waiting */
 	struct tp_large *large; /* open addressing */
 	size_t nr_large;
 	size_t large_room; /* 0 or a power of two */
@@ -53,9 +59,15 @@ struct tp_counts {
 int tp_counts_init(struct tp_counts *counts, struct tp_memory *memory, uint64_t nr_blocks);
 void tp_counts_exit(struct tp_counts *counts);
 
-/* Counts the blocks of mappings in on-disk form, at least one; all of them are below nr_blocks. Those made at alone_from
- * or later believe to be alone. THINP_ENOMEM, or 0. */
+/* Do the data blocks of mappings in on-disk form, at least one, follow each other, and were all made at one time? */
+bool tp_counts_are_run(const uint8_t *values_le, size_t nr);
+
+/* Counts the blocks of mappings in on-disk form; all of them are below nr_blocks. Those made at alone_from or later believe to
+ * be alone. THINP_ENOMEM, or 0. */
 int tp_counts_add(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from);
+
+/* The same for blocks that follow each other. */
+int tp_counts_add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bool alone);
 
 /* Counts what waits: to be called before anything is asked. THINP_ENOMEM, or 0. */
 int tp_counts_flush(struct tp_counts *counts);
@@ -78,13 +90,18 @@ static inline uint32_t tp_count_bits(uint64_t word)
 	return (uint32_t)(word * UINT64_C(0x0101010101010101) >> 56);
 }
 
+/* A chunk, TP_COUNTS_WORDS words of sixteen blocks; NULL where nothing was found, or beyond the end. */
+static inline const uint8_t *tp_counts_chunk(const struct tp_counts *counts, uint64_t chunk)
+{
+	return chunk < counts->nr_chunks && counts->chunks[chunk] ? counts->chunks[chunk]->bytes : NULL;
+}
+
 /* Sixteen blocks from 16 * word on; 0 where nothing was found, or beyond the end. */
 static inline uint64_t tp_counts_word(const struct tp_counts *counts, uint64_t word)
 {
-	uint64_t i = word / TP_COUNTS_WORDS;
-	const struct tp_count_chunk *chunk = i < counts->nr_chunks ? counts->chunks[i].chunk : NULL;
+	const uint8_t *chunk = tp_counts_chunk(counts, word / TP_COUNTS_WORDS);
 
-	return chunk ? tp_load_le64(chunk->bytes + 8 * (word % TP_COUNTS_WORDS)) : 0;
+	return chunk ? tp_load_le64(chunk + 8 * (word % TP_COUNTS_WORDS)) : 0;
 }
 
 #endif

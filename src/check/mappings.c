@@ -15,28 +15,6 @@
 #define SLICE 64u /* blocks that a task takes at once */
 static_assert(TP_NODE_CHUNK % SLICE == 0, "a slice lies in one chunk");
 
-/* A leaf at a glance. */
-struct summary {
-	uint64_t max_value; /* of a mapping: its upper bits are the greatest data block */
-	uint32_t min_time;
-	uint32_t max_time;
-};
-
-static struct summary summarise(const uint8_t *values, uint32_t nr)
-{
-	struct summary s = {.min_time = UINT32_MAX};
-
-	for (uint32_t i = 0; i < nr; i++) {
-		uint64_t value = tp_load_le64(values + 8 * (size_t)i);
-		uint32_t time = (uint32_t)value & TP_THIN_MAX_TIME;
-
-		s.max_value = value > s.max_value ? value : s.max_value;
-		s.min_time = time < s.min_time ? time : s.min_time;
-		s.max_time = time > s.max_time ? time : s.max_time;
-	}
-	return s;
-}
-
 /* A leaf, and who reaches it. */
 struct leaf {
 	struct tp_worker *worker;
@@ -132,33 +110,74 @@ static int count_possible(const struct leaf *leaf, struct tp_counts *counts, uin
 	return r;
 }
 
-static int count_blocks(const struct leaf *leaf, const struct summary *s)
+/* Is there something that must not be, or that must be looked at closely? */
+struct doubts {
+	bool is_late;   /* a mapping made later than now */
+	bool is_shared; /* one that is not older than the last snapshot */
+	bool is_beyond; /* a data block that cannot be counted */
+};
+
+/* The uppermost bit of a difference tells which of the two is greater, for all mappings together: compilers make vector code
+ * of that, but not of comparisons, where the machine has none for 64 bits. */
+static struct doubts look_at_all(const struct leaf *leaf)
+{
+	const uint64_t nr_counted = leaf->worker->checker->nr_counted;
+	const uint64_t limit = time_limit(leaf);
+	const uint64_t snap_time = leaf->info->snap_time;
+	uint64_t late = 0, shared = 0, beyond = 0;
+
+	for (size_t i = 0; i < leaf->nr; i++) {
+		uint64_t value = tp_load_le64(leaf->values + 8 * i);
+
+		late |= limit - (value & TP_THIN_MAX_TIME);
+		shared |= snap_time - 1 - (value & TP_THIN_MAX_TIME);
+		beyond |= nr_counted - 1 - (value >> 24);
+	}
+	return (struct doubts){late >> 63, shared >> 63, beyond >> 63};
+}
+
+static struct doubts look_at_run(const struct leaf *leaf)
+{
+	struct tp_mapping last = mapping_of(leaf, leaf->nr - 1);
+
+	return (struct doubts){.is_late = last.time > time_limit(leaf),
+			       .is_shared = last.time >= leaf->info->snap_time,
+			       .is_beyond = last.data_block >= leaf->worker->checker->nr_counted};
+}
+
+static int count_blocks(const struct leaf *leaf, bool is_run, bool is_beyond)
 {
 	struct tp_worker *worker = leaf->worker;
-	const struct tp_checker *checker = worker->checker;
 	bool is_live = leaf->info->flags & TP_REACHED_LIVE;
 	bool is_one = leaf->info->device < TP_MANY;
 	struct tp_counts *counts = is_live ? &worker->live : &worker->held;
 	uint32_t alone_from = is_live && is_one ? leaf->info->snap_time : TP_NEVER_ALONE;
+	struct tp_mapping first = mapping_of(leaf, 0);
 
-	if (s->max_value >> 24 >= checker->nr_counted)
+	if (is_beyond)
 		return count_possible(leaf, counts, alone_from);
+	if (is_run)
+		return tp_counts_add_run(counts, first.data_block, first.data_block + leaf->nr,
+					 first.time >= alone_from);
 	return tp_counts_add(counts, leaf->values, leaf->nr, alone_from);
 }
 
 static int visit_entries(const struct leaf *leaf)
 {
-	struct summary s = summarise(leaf->values, leaf->nr);
+	struct doubts doubts;
+	bool is_run;
 
 	leaf->worker->nr_mappings += leaf->nr;
 	if (!leaf->nr)
 		return 0;
-	if (s.max_time > time_limit(leaf))
+	is_run = tp_counts_are_run(leaf->values, leaf->nr);
+	doubts = is_run ? look_at_run(leaf) : look_at_all(leaf);
+	if (doubts.is_late)
 		check_times(leaf);
-	if (leaf->info->device == TP_MANY && s.max_time >= leaf->info->snap_time)
+	if (leaf->info->device == TP_MANY && doubts.is_shared)
 		check_shared(leaf);
 	check_last_key(leaf);
-	return count_blocks(leaf, &s);
+	return count_blocks(leaf, is_run, doubts.is_beyond);
 }
 
 static void fail_depth(struct tp_worker *worker, uint32_t block)

@@ -44,17 +44,25 @@ static uint64_t used_twice(uint64_t word)
 	return (word << 1 | word << 2) & ALONE_BITS;
 }
 
+static bool any_in_chunk(const uint8_t *chunk, uint64_t mask)
+{
+	uint64_t found = 0;
+
+	for (size_t w = 0; w < TP_COUNTS_WORDS; w++) {
+		uint64_t word = tp_load_le64(chunk + 8 * w);
+
+		found |= (word | mask) & used_twice(word);
+	}
+	return found;
+}
+
+/* Is there a block that is used twice and that, unless the mask says that it does not matter, somebody is alone with? */
 static bool any_word(const struct tp_counts *counts, uint64_t mask)
 {
-	for (uint64_t w = 0; w < (uint64_t)counts->nr_chunks * TP_COUNTS_WORDS; w++) {
-		uint64_t word;
+	for (size_t i = 0; i < counts->nr_chunks; i++) {
+		const uint8_t *chunk = tp_counts_chunk(counts, i);
 
-		if (!counts->chunks[w / TP_COUNTS_WORDS].chunk) {
-			w += TP_COUNTS_WORDS - 1;
-			continue;
-		}
-		word = tp_counts_word(counts, w);
-		if ((word | mask) & used_twice(word))
+		if (chunk && any_in_chunk(chunk, mask))
 			return true;
 	}
 	return false;

@@ -73,13 +73,23 @@ static size_t make_leaf(uint8_t *values_le, uint32_t time)
 	return nr;
 }
 
+static int add_as_run(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from)
+{
+	uint64_t first = tp_load_le64(values_le);
+
+	return tp_counts_add_run(counts, first >> 24, (first >> 24) + nr, (first & 0xffffff) >= alone_from);
+}
+
 static void add_leaf(struct fixture *f, struct tp_counts *counts)
 {
 	uint8_t values[8 * MAX_LEAF];
 	size_t nr = make_leaf(values, (uint32_t)(random_next(&rng) % 10));
 	uint32_t alone_from = random_next(&rng) % 4 ? (uint32_t)(random_next(&rng) % 12) : UINT32_MAX;
 
-	assert_int_equal(tp_counts_add(counts, values, nr, alone_from), 0);
+	if (tp_counts_are_run(values, nr) && random_next(&rng) % 2)
+		assert_int_equal(add_as_run(counts, values, nr, alone_from), 0);
+	else
+		assert_int_equal(tp_counts_add(counts, values, nr, alone_from), 0);
 	for (size_t i = 0; i < nr; i++) {
 		uint64_t value = tp_load_le64(values + 8 * i);
 
@@ -140,6 +150,62 @@ static void TOOL_01_counts_of_two_tasks_are_their_sum(void **state)
 	}
 }
 
+/* The first task has the first two chunks, the second one the others; one block of each is there very often. */
+static void chunks_that_one_task_has_change_hands(void **state)
+{
+	struct fixture f;
+	uint8_t value[8];
+
+	(void)state;
+	begin(&f);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint64_t block = i % 4 ? random_next(&rng) % NR_BLOCKS : i % 3 * (NR_BLOCKS / 2 - 1);
+
+		tp_store_le64(value, block << 24);
+		assert_int_equal(tp_counts_add(&f.counts[block >= 2 * TP_COUNTS_CHUNK], value, 1, 1), 0);
+		f.model[block]++;
+	}
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(tp_counts_flush(&f.counts[i]), 0);
+	assert_int_equal(tp_counts_join(&f.counts[0], &f.counts[1]), 0);
+	expect_equal(&f, &f.counts[0]);
+	end(&f);
+}
+
+static void make_run(uint8_t *values_le, size_t nr, uint64_t first)
+{
+	for (size_t i = 0; i < nr; i++)
+		tp_store_le64(values_le + 8 * i, first + (i << 24));
+}
+
+static void a_run_has_blocks_that_follow_each_other_and_one_time(void **state)
+{
+	uint8_t values[8 * MAX_LEAF];
+
+	(void)state;
+	for (unsigned i = 0; i < 200; i++) {
+		size_t nr = 2 + random_next(&rng) % (MAX_LEAF - 1);
+		size_t at = random_next(&rng) % nr;
+
+		make_run(values, nr, random_next(&rng) >> 2);
+		assert_true(tp_counts_are_run(values, nr));
+		assert_true(tp_counts_are_run(values, 1));
+		tp_store_le64(values + 8 * at, tp_load_le64(values + 8 * at) ^ UINT64_C(1) << random_next(&rng) % 64);
+		assert_false(tp_counts_are_run(values, nr));
+	}
+}
+
+static void a_row_past_the_greatest_block_is_no_run(void **state)
+{
+	uint8_t values[8 * 20];
+
+	(void)state;
+	make_run(values, 20, ((UINT64_C(1) << 40) - 20) << 24 | 5);
+	assert_true(tp_counts_are_run(values, 20));
+	make_run(values, 20, ((UINT64_C(1) << 40) - 19) << 24 | 5);
+	assert_false(tp_counts_are_run(values, 20));
+}
+
 static int count_some(void *ctx)
 {
 	struct alloc_counting *alloc = ctx;
@@ -152,8 +218,12 @@ static int count_some(void *ctx)
 	rng = 12345;
 	if (!r)
 		r = tp_counts_init(&counts[1], &memory, NR_BLOCKS);
-	for (unsigned i = 0; !r && i < 400; i++)
-		r = tp_counts_add(&counts[i % 2], values, make_leaf(values, 3), 5);
+	for (unsigned i = 0; !r && i < 400; i++) {
+		size_t nr = make_leaf(values, 3);
+
+		r = tp_counts_are_run(values, nr) ? add_as_run(&counts[i % 2], values, nr, 5)
+						  : tp_counts_add(&counts[i % 2], values, nr, 5);
+	}
 	if (!r)
 		r = tp_counts_flush(&counts[0]);
 	if (!r)
@@ -202,6 +272,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts_are_those_of_a_plain_array),
 		cmocka_unit_test(TOOL_01_counts_of_two_tasks_are_their_sum),
+		cmocka_unit_test(chunks_that_one_task_has_change_hands),
+		cmocka_unit_test(a_run_has_blocks_that_follow_each_other_and_one_time),
+		cmocka_unit_test(a_row_past_the_greatest_block_is_no_run),
 		cmocka_unit_test(every_allocation_may_fail),
 		cmocka_unit_test(TOOL_32_a_limit_of_memory_holds),
 	};
