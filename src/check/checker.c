@@ -28,9 +28,15 @@
 
 #define PART(name) (1u << THINP_CHECK_##name)
 
+int tp_vector_reserve(struct tp_checker *checker, struct tp_vector *vector, size_t nr, size_t size)
+{
+	return tp_memory_grow(&checker->memory, &vector->entries, vector->nr, nr, &vector->room, size) ? 0
+												       : THINP_ENOMEM;
+}
+
 void *tp_vector_add(struct tp_checker *checker, struct tp_vector *vector, size_t size)
 {
-	if (!tp_memory_grow(&checker->memory, &vector->entries, vector->nr, &vector->room, size))
+	if (tp_vector_reserve(checker, vector, 1, size))
 		return NULL;
 	return (uint8_t *)vector->entries + size * vector->nr++;
 }

@@ -167,8 +167,13 @@ struct tp_reach {
 int tp_nodes_init(struct tp_checker *checker);
 void tp_nodes_exit(struct tp_checker *checker);
 
-/* What is known of a block below nr_blocks. tp_node_look gives NULL when nothing is. */
-struct tp_node_info *tp_node_look(const struct tp_checker *checker, uint64_t block);
+/* What is known of a block below nr_blocks; NULL: nothing is. */
+static inline struct tp_node_info *tp_node_look(const struct tp_checker *checker, uint64_t block)
+{
+	struct tp_node_info *chunk = checker->nodes[block / TP_NODE_CHUNK];
+
+	return chunk ? &chunk[block % TP_NODE_CHUNK] : NULL;
+}
 
 /* The same, made when nothing is known: NULL when there is no memory. */
 struct tp_node_info *tp_node_make(struct tp_checker *checker, uint64_t block);
@@ -251,6 +256,9 @@ int tp_checker_read(struct tp_worker *worker, size_t nr_blocks);
 
 /* Runs the same function as all tasks, and gives their first error. */
 int tp_checker_run_tasks(struct tp_checker *checker, int (*fn)(struct tp_worker *worker));
+
+/* Makes room in a vector for some entries more. THINP_ENOMEM, or 0. */
+int tp_vector_reserve(struct tp_checker *checker, struct tp_vector *vector, size_t nr, size_t size);
 
 /* Appends to a vector: where to write the new entry, or NULL. */
 void *tp_vector_add(struct tp_checker *checker, struct tp_vector *vector, size_t size);

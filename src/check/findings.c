@@ -119,7 +119,7 @@ static void keep(struct tp_finder *finder, const struct tp_finding *finding)
 			*last = *finding;
 		return;
 	}
-	if (!tp_memory_grow(finder->memory, (void **)&finder->kept, finder->nr_kept, &finder->room,
+	if (!tp_memory_grow(finder->memory, (void **)&finder->kept, finder->nr_kept, 1, &finder->room,
 			    sizeof(*finder->kept))) {
 		finder->is_short = true;
 		return;

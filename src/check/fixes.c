@@ -23,7 +23,7 @@ static void note(struct tp_fixes *fixes, const struct tp_fix *fix)
 	fixes->nr_found++;
 	if (fixes->nr == TP_FIXES_MOST || fixes->is_short)
 		return;
-	if (!tp_memory_grow(&fixes->memory, (void **)&fixes->entries, fixes->nr, &fixes->room, sizeof(*fix)))
+	if (!tp_memory_grow(&fixes->memory, (void **)&fixes->entries, fixes->nr, 1, &fixes->room, sizeof(*fix)))
 		fixes->is_short = true;
 	else
 		fixes->entries[fixes->nr++] = *fix;

@@ -67,13 +67,15 @@ void tp_memory_put(struct tp_memory *memory, void *ptr, size_t nr, size_t size)
 	atomic_fetch_sub(&memory->used, nr * size);
 }
 
-bool tp_memory_grow(struct tp_memory *memory, void **array, size_t nr, size_t *room, size_t size)
+bool tp_memory_grow(struct tp_memory *memory, void **array, size_t nr, size_t nr_more, size_t *room, size_t size)
 {
 	size_t more = *room ? 2 * *room : FIRST_ROOM;
 	void *grown;
 
-	if (nr < *room)
+	if (nr_more <= *room - nr)
 		return true;
+	if (nr_more > more - nr)
+		more = nr + nr_more;
 	grown = tp_memory_get(memory, more, size);
 	if (!grown)
 		return false;

@@ -24,7 +24,7 @@ void *tp_memory_get_blocks(struct tp_memory *memory, size_t nr);
 /* ptr may be NULL; nr and size as they were asked for. */
 void tp_memory_put(struct tp_memory *memory, void *ptr, size_t nr, size_t size);
 
-/* A growing array: makes room for one entry more than *nr. False when there is no memory; nothing is changed then. */
-bool tp_memory_grow(struct tp_memory *memory, void **array, size_t nr, size_t *room, size_t size);
+/* A growing array of nr entries: makes room for some more. False when there is no memory; nothing is changed then. */
+bool tp_memory_grow(struct tp_memory *memory, void **array, size_t nr, size_t nr_more, size_t *room, size_t size);
 
 #endif

@@ -20,13 +20,6 @@ void tp_nodes_exit(struct tp_checker *checker)
 	tp_memory_put(&checker->memory, checker->nodes, checker->nr_chunks, sizeof(*checker->nodes));
 }
 
-struct tp_node_info *tp_node_look(const struct tp_checker *checker, uint64_t block)
-{
-	struct tp_node_info *chunk = checker->nodes[block / TP_NODE_CHUNK];
-
-	return chunk ? &chunk[block % TP_NODE_CHUNK] : NULL;
-}
-
 struct tp_node_info *tp_node_make(struct tp_checker *checker, uint64_t block)
 {
 	struct tp_node_info **chunk = &checker->nodes[block / TP_NODE_CHUNK];

@@ -203,22 +203,20 @@ static bool is_loop(struct tp_checker *checker, uint32_t block, uint32_t height,
 
 /* --- internal nodes --- */
 
-static int add_edge(struct tp_checker *checker, uint64_t child)
-{
-	uint32_t *edge = tp_vector_add(checker, &checker->edges, sizeof(*edge));
-
-	if (!edge)
-		return THINP_ENOMEM;
-	*edge = (uint32_t)child;
-	return 0;
-}
-
 static void fail_twice(struct tp_worker *worker, const struct tp_reach *reach, uint64_t child)
 {
 	struct tp_finding finding = tp_finding(THINP_CHECK_BL6, THINP_CHECK_FATAL, reach->part, reach->from);
 
 	finding.stored = child;
 	tp_found(&worker->finder, &finding, "names block %" PRIu64 " as a child twice", child);
+}
+
+/* Only a block that is known to be as high as the node, or higher, can lead back to it. */
+static bool may_be_loop(const struct tp_checker *checker, const struct tp_node_info *info, uint64_t child)
+{
+	const struct tp_node_info *below = child < checker->nr_blocks ? tp_node_look(checker, child) : NULL;
+
+	return below && below->part && below->height >= info->height;
 }
 
 /* One pointer of a node. The stamp tells of a child that the node has named before. */
@@ -229,7 +227,7 @@ static int visit_child(struct tp_worker *worker, struct tp_node_info *info, stru
 	bool is_sound;
 	int r;
 
-	reach->is_loop = is_loop(checker, reach->from, info->height, child);
+	reach->is_loop = may_be_loop(checker, info, child) && is_loop(checker, reach->from, info->height, child);
 	r = tp_node_reach(worker, child, reach, &is_sound);
 	if (r)
 		return r;
@@ -241,7 +239,9 @@ static int visit_child(struct tp_worker *worker, struct tp_node_info *info, stru
 	if (below->flags & TP_NODE_STAMP)
 		fail_twice(worker, reach, child);
 	below->flags |= TP_NODE_STAMP;
-	return reach->part == THINP_CHECK_MAPPINGS ? add_edge(checker, child) : 0;
+	if (reach->part == THINP_CHECK_MAPPINGS)
+		((uint32_t *)checker->edges.entries)[checker->edges.nr++] = (uint32_t)child;
+	return 0;
 }
 
 static void clear_stamps(const struct tp_checker *checker, const uint8_t *data)
@@ -255,11 +255,12 @@ static void clear_stamps(const struct tp_checker *checker, const uint8_t *data)
 	}
 }
 
-static int begin_inner(struct tp_checker *checker, uint32_t block)
+/* Makes room for all edges at once. */
+static int begin_inner(struct tp_checker *checker, uint32_t block, uint32_t nr_entries)
 {
 	struct tp_inner *inner = tp_vector_add(checker, &checker->inners, sizeof(*inner));
 
-	if (!inner)
+	if (!inner || tp_vector_reserve(checker, &checker->edges, nr_entries, sizeof(uint32_t)))
 		return THINP_ENOMEM;
 	*inner = (struct tp_inner){.block = block, .first_edge = checker->edges.nr};
 	return 0;
@@ -302,7 +303,7 @@ static int visit_internal(struct tp_worker *worker, const uint8_t *data, uint32_
 			  bool in_order)
 {
 	bool is_mapping = info->part == THINP_CHECK_MAPPINGS;
-	int r = is_mapping ? begin_inner(worker->checker, block) : 0;
+	int r = is_mapping ? begin_inner(worker->checker, block, tp_node_nr_entries(data)) : 0;
 
 	if (!r)
 		r = visit_children(worker, data, block, info, in_order);
