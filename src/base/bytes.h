@@ -62,10 +62,14 @@ static inline void tp_store_le32(void *p, uint32_t v)
 
 static inline void tp_store_le64(void *p, uint64_t v)
 {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	memcpy(p, &v, sizeof(v));
+#else
 	uint8_t *b = p;
 
 	tp_store_le32(b, (uint32_t)v);
 	tp_store_le32(b + 4, (uint32_t)(v >> 32));
+#endif
 }
 
 static inline bool tp_is_zero(const void *p, size_t nbytes)

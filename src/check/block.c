@@ -4,6 +4,7 @@
  */
 #include "base/bytes.h"
 #include "check/checker.h"
+#include "check/scan.h"
 #include "format/kind.h"
 #include "format/node.h"
 
@@ -224,7 +225,7 @@ bool tp_check_node(struct tp_worker *worker, const uint8_t *data, uint32_t block
 	if (!check_form(&s))
 		return false;
 	check_fill(&s);
-	*in_order = tp_node_keys_ascend(data, s.nr_entries);
+	*in_order = tp_scan_keys_ascend(data, s.nr_entries);
 	if (!*in_order)
 		fail_order(&s, data);
 	else if (s.nr_entries)

@@ -17,6 +17,7 @@
 #define LOW_NIBBLES  UINT64_C(0x0f0f0f0f0f0f0f0f)
 #define ALONE        8u
 #define FIRST_ROOM   1024u
+#define MOST_AT_ONCE 256u /* blocks of a run, so that a word that must be looked at closely costs only so many others */
 #define MANY_WAITING 512u /* for one chunk: twice as many as it has cache lines */
 
 /* A byte has two counts, and there are four ways to add to it. */
@@ -252,21 +253,37 @@ static int add_to_word(struct tp_counts *counts, uint64_t *word, uint64_t block,
 	return 0;
 }
 
-int tp_counts_add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bool alone)
+/* One more for all blocks of some words; false, and nothing done, where a count may become large. */
+static bool add_to_words(uint8_t *words, size_t nr, bool alone)
+{
+	uint64_t sums = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		sums |= (tp_load_le64(words + 8 * i) & COUNT_BITS) + 2 * ONES;
+	if (sums & ALONE_BITS)
+		return false;
+	for (size_t i = 0; i < nr; i++)
+		tp_store_le64(words + 8 * i, (tp_load_le64(words + 8 * i) + ONES) | (alone ? ALONE_BITS : 0));
+	return true;
+}
+
+/* Blocks in a row within one chunk, the beginning and the end of which need not be those of words. */
+static int add_in_chunk(struct tp_counts *counts, uint8_t *bytes, uint64_t begin, uint64_t end, bool alone)
 {
 	int r = 0;
 
 	while (!r && begin < end) {
-		struct tp_count_chunk *chunk = chunk_of(counts, (size_t)(begin / TP_COUNTS_CHUNK));
+		uint8_t *at = bytes + begin % TP_COUNTS_CHUNK / 16 * 8;
 		unsigned int nr = 16 - (unsigned int)(begin % 16);
-		uint8_t *at;
+		uint64_t whole = end - begin < MOST_AT_ONCE ? (end - begin) / 16 * 16 : MOST_AT_ONCE;
 		uint64_t word;
 
-		if (!chunk)
-			return THINP_ENOMEM;
+		if (nr == 16 && whole && add_to_words(at, whole / 16, alone)) {
+			begin += whole;
+			continue;
+		}
 		if (nr > end - begin)
 			nr = (unsigned int)(end - begin);
-		at = chunk->bytes + begin % TP_COUNTS_CHUNK / 16 * 8;
 		word = tp_load_le64(at);
 		r = add_to_word(counts, &word, begin, nr, alone);
 		tp_store_le64(at, word);
@@ -275,19 +292,20 @@ int tp_counts_add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bo
 	return r;
 }
 
-/* A row that goes past the greatest number is none. */
-bool tp_counts_are_run(const uint8_t *values_le, size_t nr)
+int tp_counts_add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bool alone)
 {
-	const uint64_t step = (uint64_t)1 << 24;
-	uint64_t first = tp_load_le64(values_le);
-	uint64_t last = tp_load_le64(values_le + 8 * (nr - 1));
-	uint64_t differences = 0;
+	int r = 0;
 
-	if (last < first || last - first != (nr - 1) * step)
-		return false;
-	for (size_t i = 1; i < nr; i++)
-		differences |= (tp_load_le64(values_le + 8 * i) - tp_load_le64(values_le + 8 * (i - 1))) ^ step;
-	return !differences;
+	while (!r && begin < end) {
+		struct tp_count_chunk *chunk = chunk_of(counts, (size_t)(begin / TP_COUNTS_CHUNK));
+		uint64_t next = (begin / TP_COUNTS_CHUNK + 1) * TP_COUNTS_CHUNK;
+
+		if (next > end)
+			next = end;
+		r = chunk ? add_in_chunk(counts, chunk->bytes, begin, next, alone) : THINP_ENOMEM;
+		begin = next;
+	}
+	return r;
 }
 
 /* Sixteen counts at once, when no sum becomes large: then none of them carries into bit 3 even with one added. */

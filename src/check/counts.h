@@ -59,9 +59,6 @@ struct tp_counts {
 int tp_counts_init(struct tp_counts *counts, struct tp_memory *memory, uint64_t nr_blocks);
 void tp_counts_exit(struct tp_counts *counts);
 
-/* Do the data blocks of mappings in on-disk form, at least one, follow each other, and were all made at one time? */
-bool tp_counts_are_run(const uint8_t *values_le, size_t nr);
-
 /* Counts the blocks of mappings in on-disk form; all of them are below nr_blocks. Those made at alone_from or later believe to
  * be alone. THINP_ENOMEM, or 0. */
 int tp_counts_add(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from);

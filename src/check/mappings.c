@@ -8,6 +8,7 @@
  */
 #include "base/bytes.h"
 #include "check/checker.h"
+#include "check/scan.h"
 #include "format/node.h"
 
 #include <inttypes.h>
@@ -110,39 +111,15 @@ static int count_possible(const struct leaf *leaf, struct tp_counts *counts, uin
 	return r;
 }
 
-/* Is there something that must not be, or that must be looked at closely? */
-struct doubts {
-	bool is_late;   /* a mapping made later than now */
-	bool is_shared; /* one that is not older than the last snapshot */
-	bool is_beyond; /* a data block that cannot be counted */
-};
-
-/* The uppermost bit of a difference tells which of the two is greater, for all mappings together: compilers make vector code
- * of that, but not of comparisons, where the machine has none for 64 bits. */
-static struct doubts look_at_all(const struct leaf *leaf)
+static struct tp_doubts look(const struct leaf *leaf, bool is_run)
 {
-	const uint64_t nr_counted = leaf->worker->checker->nr_counted;
-	const uint64_t limit = time_limit(leaf);
-	const uint64_t snap_time = leaf->info->snap_time;
-	uint64_t late = 0, shared = 0, beyond = 0;
+	const struct tp_scan_limits limits = {.nr_blocks = leaf->worker->checker->nr_counted,
+					      .time = time_limit(leaf),
+					      .snap_time = leaf->info->snap_time};
+	const uint8_t *last = leaf->values + 8 * (size_t)(leaf->nr - 1);
 
-	for (size_t i = 0; i < leaf->nr; i++) {
-		uint64_t value = tp_load_le64(leaf->values + 8 * i);
-
-		late |= limit - (value & TP_THIN_MAX_TIME);
-		shared |= snap_time - 1 - (value & TP_THIN_MAX_TIME);
-		beyond |= nr_counted - 1 - (value >> 24);
-	}
-	return (struct doubts){late >> 63, shared >> 63, beyond >> 63};
-}
-
-static struct doubts look_at_run(const struct leaf *leaf)
-{
-	struct tp_mapping last = mapping_of(leaf, leaf->nr - 1);
-
-	return (struct doubts){.is_late = last.time > time_limit(leaf),
-			       .is_shared = last.time >= leaf->info->snap_time,
-			       .is_beyond = last.data_block >= leaf->worker->checker->nr_counted};
+	/* the last mapping of a run has the greatest block, and the time of all */
+	return is_run ? tp_scan_mappings(last, 1, &limits) : tp_scan_mappings(leaf->values, leaf->nr, &limits);
 }
 
 static int count_blocks(const struct leaf *leaf, bool is_run, bool is_beyond)
@@ -164,17 +141,17 @@ static int count_blocks(const struct leaf *leaf, bool is_run, bool is_beyond)
 
 static int visit_entries(const struct leaf *leaf)
 {
-	struct doubts doubts;
+	struct tp_doubts doubts;
 	bool is_run;
 
 	leaf->worker->nr_mappings += leaf->nr;
 	if (!leaf->nr)
 		return 0;
-	is_run = tp_counts_are_run(leaf->values, leaf->nr);
-	doubts = is_run ? look_at_run(leaf) : look_at_all(leaf);
+	is_run = tp_scan_is_run(leaf->values, leaf->nr);
+	doubts = look(leaf, is_run);
 	if (doubts.is_late)
 		check_times(leaf);
-	if (leaf->info->device == TP_MANY && doubts.is_shared)
+	if (leaf->info->device == TP_MANY && doubts.is_own)
 		check_shared(leaf);
 	check_last_key(leaf);
 	return count_blocks(leaf, is_run, doubts.is_beyond);

@@ -3,6 +3,7 @@
  * Counting data blocks, against an array of plain numbers.
  */
 #include "check/counts.h"
+#include "check/scan.h"
 
 #include "base/bytes.h"
 #include "support/alloc_counting.h"
@@ -86,7 +87,7 @@ static void add_leaf(struct fixture *f, struct tp_counts *counts)
 	size_t nr = make_leaf(values, (uint32_t)(random_next(&rng) % 10));
 	uint32_t alone_from = random_next(&rng) % 4 ? (uint32_t)(random_next(&rng) % 12) : UINT32_MAX;
 
-	if (tp_counts_are_run(values, nr) && random_next(&rng) % 2)
+	if (tp_scan_is_run(values, nr) && random_next(&rng) % 2)
 		assert_int_equal(add_as_run(counts, values, nr, alone_from), 0);
 	else
 		assert_int_equal(tp_counts_add(counts, values, nr, alone_from), 0);
@@ -172,40 +173,6 @@ static void chunks_that_one_task_has_change_hands(void **state)
 	end(&f);
 }
 
-static void make_run(uint8_t *values_le, size_t nr, uint64_t first)
-{
-	for (size_t i = 0; i < nr; i++)
-		tp_store_le64(values_le + 8 * i, first + (i << 24));
-}
-
-static void a_run_has_blocks_that_follow_each_other_and_one_time(void **state)
-{
-	uint8_t values[8 * MAX_LEAF];
-
-	(void)state;
-	for (unsigned i = 0; i < 200; i++) {
-		size_t nr = 2 + random_next(&rng) % (MAX_LEAF - 1);
-		size_t at = random_next(&rng) % nr;
-
-		make_run(values, nr, random_next(&rng) >> 2);
-		assert_true(tp_counts_are_run(values, nr));
-		assert_true(tp_counts_are_run(values, 1));
-		tp_store_le64(values + 8 * at, tp_load_le64(values + 8 * at) ^ UINT64_C(1) << random_next(&rng) % 64);
-		assert_false(tp_counts_are_run(values, nr));
-	}
-}
-
-static void a_row_past_the_greatest_block_is_no_run(void **state)
-{
-	uint8_t values[8 * 20];
-
-	(void)state;
-	make_run(values, 20, ((UINT64_C(1) << 40) - 20) << 24 | 5);
-	assert_true(tp_counts_are_run(values, 20));
-	make_run(values, 20, ((UINT64_C(1) << 40) - 19) << 24 | 5);
-	assert_false(tp_counts_are_run(values, 20));
-}
-
 static int count_some(void *ctx)
 {
 	struct alloc_counting *alloc = ctx;
@@ -221,8 +188,8 @@ static int count_some(void *ctx)
 	for (unsigned i = 0; !r && i < 400; i++) {
 		size_t nr = make_leaf(values, 3);
 
-		r = tp_counts_are_run(values, nr) ? add_as_run(&counts[i % 2], values, nr, 5)
-						  : tp_counts_add(&counts[i % 2], values, nr, 5);
+		r = tp_scan_is_run(values, nr) ? add_as_run(&counts[i % 2], values, nr, 5)
+					       : tp_counts_add(&counts[i % 2], values, nr, 5);
 	}
 	if (!r)
 		r = tp_counts_flush(&counts[0]);
@@ -273,8 +240,6 @@ int main(void)
 		cmocka_unit_test(counts_are_those_of_a_plain_array),
 		cmocka_unit_test(TOOL_01_counts_of_two_tasks_are_their_sum),
 		cmocka_unit_test(chunks_that_one_task_has_change_hands),
-		cmocka_unit_test(a_run_has_blocks_that_follow_each_other_and_one_time),
-		cmocka_unit_test(a_row_past_the_greatest_block_is_no_run),
 		cmocka_unit_test(every_allocation_may_fail),
 		cmocka_unit_test(TOOL_32_a_limit_of_memory_holds),
 	};
