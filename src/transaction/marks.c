@@ -15,7 +15,10 @@
 
 #include <string.h>
 
-#define KEPT_BITS 12u /* a larger table is given back when all marks go: the next transaction may be a small one */
+/* A table larger than this, or with room for so many times its marks, is given back when all marks go: the next transaction
+ * may be a small one, and clearing the table would be most of its work. */
+#define KEPT_BITS 12u
+#define KEPT_ROOM 16u
 
 static size_t nr_places(const struct tp_marks *marks)
 {
@@ -161,7 +164,7 @@ void tp_marks_remove(struct tp_marks *marks, thinp_block_t first, uint64_t nr_bl
 
 void tp_marks_clear(struct tp_marks *marks)
 {
-	if (marks->bits > KEPT_BITS) {
+	if (marks->bits > KEPT_BITS || marks->nr * KEPT_ROOM < nr_places(marks)) {
 		free_table(marks, marks->table, nr_places(marks));
 		use_small(marks);
 	}
