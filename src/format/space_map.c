@@ -23,7 +23,6 @@
 #define INDEX_ENTRIES_OFFSET  16u
 #define BITMAP_ENTRIES_OFFSET 16u
 #define ENTRIES_PER_BYTE      4u
-#define BITMAP_NR_BYTES       (TP_BITMAP_NR_ENTRIES / ENTRIES_PER_BYTE)
 
 void tp_sm_root_unpack(const void *data, struct tp_sm_root *root)
 {
@@ -112,13 +111,22 @@ void tp_index_unpack(const void *data, struct tp_index *index)
 
 void tp_index_pack(const struct tp_index *index, void *data)
 {
+	tp_index_set_block(data, index->block);
+	for (uint32_t i = 0; i < TP_INDEX_NR_ENTRIES; i++)
+		tp_index_set_entry(data, i, &index->entries[i]);
+}
+
+void tp_index_set_block(void *data, thinp_block_t block)
+{
 	uint8_t *p = data;
 
 	tp_store_le32(p + 4, 0);
-	tp_store_le64(p + 8, index->block);
-	p += INDEX_ENTRIES_OFFSET;
-	for (size_t i = 0; i < TP_INDEX_NR_ENTRIES; i++)
-		tp_index_entry_pack(&index->entries[i], p + i * TP_INDEX_ENTRY_SIZE);
+	tp_store_le64(p + 8, block);
+}
+
+void tp_index_set_entry(void *data, uint32_t i, const struct tp_index_entry *entry)
+{
+	tp_index_entry_pack(entry, (uint8_t *)data + INDEX_ENTRIES_OFFSET + (size_t)i * TP_INDEX_ENTRY_SIZE);
 }
 
 /* Exchanges the two bits of each pair: from the disk's form of a count to a number, and back. */
@@ -162,20 +170,57 @@ void tp_bitmap_unpack(const void *data, uint8_t counts[TP_BITMAP_NR_ENTRIES])
 {
 	const uint8_t *bits = (const uint8_t *)data + BITMAP_ENTRIES_OFFSET;
 
-	for (size_t i = 0; i < BITMAP_NR_BYTES; i++) {
+	for (size_t i = 0; i < TP_BITMAP_NR_BYTES; i++) {
 		uint32_t word_le = htole32(spread(exchange_bits(bits[i])));
 
 		memcpy(counts + i * ENTRIES_PER_BYTE, &word_le, sizeof(word_le));
 	}
 }
 
-void tp_bitmap_pack(const uint8_t counts[TP_BITMAP_NR_ENTRIES], void *data)
+void tp_counts_pack(const uint8_t *counts, size_t nr, uint8_t *packed)
 {
-	uint8_t *bits = (uint8_t *)data + BITMAP_ENTRIES_OFFSET;
-
-	for (size_t i = 0; i < BITMAP_NR_BYTES; i++) {
+	for (size_t i = 0; i < nr / ENTRIES_PER_BYTE; i++) {
 		uint32_t word = tp_load_le32(counts + i * ENTRIES_PER_BYTE) & 0x03030303;
 
-		bits[i] = (uint8_t)exchange_bits(gather(word));
+		packed[i] = (uint8_t)exchange_bits(gather(word));
+	}
+}
+
+void tp_bitmap_pack(const uint8_t counts[TP_BITMAP_NR_ENTRIES], void *data)
+{
+	tp_counts_pack(counts, TP_BITMAP_NR_ENTRIES, (uint8_t *)data + BITMAP_ENTRIES_OFFSET);
+}
+
+void tp_bitmap_put(const uint8_t packed[TP_BITMAP_NR_BYTES], void *data)
+{
+	memcpy((uint8_t *)data + BITMAP_ENTRIES_OFFSET, packed, TP_BITMAP_NR_BYTES);
+}
+
+/* The lower bit of each pair is set when the entry is not 0. */
+static uint64_t used_pairs(uint64_t pairs)
+{
+	return (pairs | pairs >> 1) & UINT64_C(0x5555555555555555);
+}
+
+/* Brings the lower bits of all pairs together. */
+static uint32_t gather_pairs(uint64_t pairs)
+{
+	pairs = (pairs | pairs >> 1) & UINT64_C(0x3333333333333333);
+	pairs = (pairs | pairs >> 2) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+	pairs = (pairs | pairs >> 4) & UINT64_C(0x00FF00FF00FF00FF);
+	pairs = (pairs | pairs >> 8) & UINT64_C(0x0000FFFF0000FFFF);
+	return (uint32_t)(pairs | pairs >> 16);
+}
+
+void tp_bitmap_given_up(const void *before, const void *data, uint64_t given_up[TP_BITMAP_NR_ENTRIES / 64])
+{
+	const uint8_t *old = (const uint8_t *)before + BITMAP_ENTRIES_OFFSET;
+	const uint8_t *now = (const uint8_t *)data + BITMAP_ENTRIES_OFFSET;
+
+	for (uint32_t w = 0; w < TP_BITMAP_NR_ENTRIES / 64; w++, old += 16, now += 16) {
+		uint64_t low = used_pairs(tp_load_le64(old)) & ~used_pairs(tp_load_le64(now));
+		uint64_t high = used_pairs(tp_load_le64(old + 8)) & ~used_pairs(tp_load_le64(now + 8));
+
+		given_up[w] = low | high ? gather_pairs(low) | (uint64_t)gather_pairs(high) << 32 : 0;
 	}
 }

@@ -36,59 +36,75 @@ static uint32_t length_of(uint64_t run)
 
 /* --- collecting --- */
 
-static void find_freed(const struct tp_page *page, uint64_t freed[TP_PAGE_NR_WORDS])
+/* Runs being counted, and stored when there is a place for them. */
+struct collection {
+	uint64_t *runs; /* NULL: they are counted only */
+	uint64_t nr;
+	uint64_t end; /* of the last run, in this page */
+};
+
+static void add_run(struct collection *found, uint64_t first, uint32_t length)
 {
-	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++)
-		freed[w] = page->committed[w] ? page->committed[w] & ~tp_page_used_word(page, w) : 0;
+	bool goes_on = found->end == first;
+
+	found->end = first + length;
+	found->nr += !goes_on;
+	if (!found->runs)
+		return;
+	if (goes_on)
+		found->runs[found->nr - 1] += length;
+	else
+		found->runs[found->nr - 1] = first << RUN_BITS | length;
 }
 
-/* Counts the runs in the bits of a page, and stores them if there is room. */
-static uint64_t add_bits(const uint64_t freed[TP_PAGE_NR_WORDS], uint64_t number, uint64_t *runs)
+/* The blocks of a word that have their bit set. */
+static void add_word(struct collection *found, uint64_t first, uint64_t bits)
 {
-	uint64_t nr = 0;
-	uint32_t end;
+	while (bits) {
+		uint32_t begin = (uint32_t)__builtin_ctzll(bits);
+		uint64_t behind = ~(bits >> begin);
+		uint32_t length = behind ? (uint32_t)__builtin_ctzll(behind) : 64;
 
-	for (uint32_t i = tp_bits_find_set(freed, 0); i < TP_PAGE_NR_BLOCKS; i = tp_bits_find_set(freed, end)) {
-		end = tp_bits_find_clear(freed, i);
-		if (runs)
-			runs[nr] = (number * TP_PAGE_NR_BLOCKS + i) << RUN_BITS | (end - i);
-		nr++;
+		add_run(found, first + begin, length);
+		bits &= begin + length < 64 ? UINT64_MAX << (begin + length) : 0;
 	}
-	return nr;
 }
 
-static uint64_t add_runs(const struct tp_page *page, uint64_t *runs)
+static void add_page(struct collection *found, const struct tp_page *page)
 {
-	uint64_t freed[TP_PAGE_NR_WORDS];
-
-	find_freed(page, freed);
-	return add_bits(freed, page->number, runs);
+	found->end = UINT64_MAX;
+	for (uint32_t w = tp_page_next_word(page->touched, 0); w < TP_PAGE_NR_WORDS;
+	     w = tp_page_next_word(page->touched, w + 1)) {
+		if (page->committed[w])
+			add_word(found, page->number * TP_PAGE_NR_BLOCKS + w * 64,
+				 page->committed[w] & ~tp_page_used_word(page, w));
+	}
 }
 
 /* The same for a page that is not in memory. */
-static uint64_t add_remnant_runs(const struct tp_remnant *remnant, uint64_t number, uint64_t *runs)
+static void add_remnant(struct collection *found, const struct tp_remnant *remnant, uint64_t number)
 {
-	for (uint32_t r = 0; runs && r < remnant->nr_freed; r++)
-		runs[r] = (number * TP_PAGE_NR_BLOCKS + tp_remnant_first(remnant->runs[r])) << RUN_BITS |
-			  tp_remnant_length(remnant->runs[r]);
-	return remnant->nr_freed;
+	found->end = UINT64_MAX;
+	for (uint32_t r = 0; r < remnant->nr_freed; r++)
+		add_run(found, number * TP_PAGE_NR_BLOCKS + tp_remnant_first(remnant->runs[r]),
+			tp_remnant_length(remnant->runs[r]));
 }
 
+/* Returns how many. */
 static uint64_t add_all_runs(const struct thinp_sm *sm, uint64_t *runs)
 {
-	uint64_t nr = 0, number = 0;
+	struct collection found = {.runs = runs};
+	uint64_t number = 0;
 	struct tp_page *page;
 	struct tp_remnant *remnant;
 
 	for (; tp_directory_next_any(&sm->pages, &number, &page, &remnant); number++) {
-		uint64_t *place = runs ? runs + nr : NULL;
-
 		if (remnant)
-			nr += add_remnant_runs(remnant, number, place);
+			add_remnant(&found, remnant, number);
 		else if (page->is_dirty)
-			nr += add_runs(page, place);
+			add_page(&found, page);
 	}
-	return nr;
+	return found.nr;
 }
 
 static size_t size_of(uint64_t nr_runs)
@@ -224,7 +240,7 @@ void tp_sm_commit_remnants(struct thinp_sm *sm, bool hold)
 			sm->now.nr_available +=
 				nr_not_held(sm, number * TP_PAGE_NR_BLOCKS + tp_remnant_first(remnant->runs[r]),
 					    tp_remnant_length(remnant->runs[r]));
-		*tp_directory_remnant(&sm->pages, number) = NULL;
+		tp_directory_set_remnant(&sm->pages, number, NULL);
 		sm->pages.bytes -= tp_remnant_bytes(remnant);
 		tp_remnant_free(&sm->allocator, remnant);
 	}
@@ -232,55 +248,62 @@ void tp_sm_commit_remnants(struct thinp_sm *sm, bool hold)
 
 /* --- what the commit before the last needs --- */
 
-static int read_used(struct thinp_reader *reader, thinp_block_t bitmap, uint64_t used[TP_PAGE_NR_WORDS])
+/* The entries of a bitmap that are 0 in the second one and not in the first. */
+static int compare_bitmaps(struct thinp_reader *reader, thinp_block_t before, thinp_block_t now,
+			   uint64_t given_up[TP_PAGE_NR_WORDS])
 {
 	struct thinp_read_section section;
+	uint8_t old[THINP_BLOCK_SIZE];
 	const void *data;
 	int r;
 
-	memset(used, 0, TP_PAGE_NR_WORDS * sizeof(*used));
 	thinp_read_begin(reader, &section);
-	r = thinp_read_block(&section, bitmap, thinp_block_type_bitmap(), &data);
-	for (uint32_t i = 0; !r && i < TP_PAGE_NR_BLOCKS; i++)
-		if (tp_bitmap_get(data, i))
-			tp_bit_set(used, i);
+	r = thinp_read_block(&section, before, thinp_block_type_bitmap(), &data);
+	if (!r) {
+		memcpy(old, data, sizeof(old));
+		r = thinp_read_block(&section, now, thinp_block_type_bitmap(), &data);
+	}
+	if (!r)
+		tp_bitmap_given_up(old, data, given_up);
 	thinp_read_end(&section);
 	return r;
 }
 
 /* The blocks of a bitmap that the view before uses, and the one now does not. */
-static int find_given_up(const struct tp_sm_view *before, const struct tp_sm_view *now, uint64_t number,
-			 uint64_t given_up[TP_PAGE_NR_WORDS])
+static int add_given_up(const struct tp_sm_view *before, const struct tp_sm_view *now, uint64_t number,
+			struct collection *found)
 {
 	struct tp_index_entry old_entry, new_entry;
-	uint64_t used[TP_PAGE_NR_WORDS];
+	uint64_t given_up[TP_PAGE_NR_WORDS];
 	int r = tp_sm_find_bitmap(before, number, &old_entry);
 
 	if (!r)
 		r = tp_sm_find_bitmap(now, number, &new_entry);
-	memset(given_up, 0, sizeof(used));
 	if (r || old_entry.bitmap == new_entry.bitmap)
 		return r;
-	r = read_used(before->reader, old_entry.bitmap, given_up);
-	if (!r)
-		r = read_used(now->reader, new_entry.bitmap, used);
+	r = compare_bitmaps(now->reader, old_entry.bitmap, new_entry.bitmap, given_up);
+	found->end = UINT64_MAX;
 	for (uint32_t w = 0; !r && w < TP_PAGE_NR_WORDS; w++)
-		given_up[w] &= ~used[w];
+		add_word(found, number * TP_PAGE_NR_BLOCKS + w * 64, given_up[w]);
 	return r;
 }
 
-static int add_given_up(const struct tp_sm_view *before, const struct tp_sm_view *now, uint64_t *runs, uint64_t *nr)
+static int add_all_given_up(const struct tp_sm_view *before, const struct tp_sm_view *now, uint64_t *runs, uint64_t *nr)
 {
 	uint64_t least = before->root.nr_blocks < now->root.nr_blocks ? before->root.nr_blocks : now->root.nr_blocks;
-	uint64_t given_up[TP_PAGE_NR_WORDS];
+	struct collection found = {.runs = runs};
+	uint64_t number = 0;
 	int r = 0;
 
-	*nr = 0;
-	for (uint64_t number = 0; !r && number * TP_PAGE_NR_BLOCKS < least; number++) {
-		r = find_given_up(before, now, number, given_up);
-		if (!r)
-			*nr += add_bits(given_up, number, runs ? runs + *nr : NULL);
+	while (!r && number < (least + TP_PAGE_NR_BLOCKS - 1) / TP_PAGE_NR_BLOCKS) {
+		uint64_t end = number;
+
+		r = tp_sm_same_until(before, now, number, &end);
+		if (!r && end == number)
+			r = add_given_up(before, now, number, &found);
+		number = end > number ? end : number + 1;
 	}
+	*nr = found.nr;
 	return r;
 }
 
@@ -307,14 +330,14 @@ int tp_sm_hold_previous(struct thinp_sm *sm, const struct tp_sm_root *previous, 
 	int r;
 
 	tp_sm_get_root(sm, &now.root);
-	r = add_given_up(&before, &now, NULL, &nr);
+	r = add_all_given_up(&before, &now, NULL, &nr);
 	if (r || !nr)
 		return r;
 	freed = tp_alloc_zeroed(&sm->allocator, 1, size_of(nr));
 	if (!freed)
 		return THINP_ENOMEM;
 	freed->nr_runs = nr;
-	r = add_given_up(&before, &now, freed->runs, &nr);
+	r = add_all_given_up(&before, &now, freed->runs, &nr);
 	if (r)
 		tp_sm_forget_freed(sm, freed);
 	else

@@ -174,6 +174,7 @@ static void fill_bits(struct thinp_sm *sm, struct tp_page *page)
 {
 	uint32_t limit = tp_sm_page_limit(sm, page->number);
 
+	tp_page_mark_all(page->unpacked);
 	tp_sm_mark_held(sm, page);
 	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
 		page->committed[w] = tp_page_used_word(page, w);

@@ -294,13 +294,11 @@ void tp_sm_get_root(const struct thinp_sm *sm, struct tp_sm_root *root)
 /* What was freed in the transaction comes free, or is held. */
 static void commit_page(struct thinp_sm *sm, struct tp_page *page, bool hold)
 {
-	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++) {
-		uint64_t used, freed;
+	for (uint32_t w = tp_page_next_word(page->touched, 0); w < TP_PAGE_NR_WORDS;
+	     w = tp_page_next_word(page->touched, w + 1)) {
+		uint64_t used = tp_page_used_word(page, w);
+		uint64_t freed = page->committed[w] & ~used;
 
-		if (page->available[w] == UINT64_MAX)
-			continue; /* neither used nor committed: most words of a map with room */
-		used = tp_page_used_word(page, w);
-		freed = page->committed[w] & ~used;
 		page->committed[w] = used;
 		if (!freed)
 			continue;
@@ -310,6 +308,7 @@ static void commit_page(struct thinp_sm *sm, struct tp_page *page, bool hold)
 		page->nr_available += (uint32_t)__builtin_popcountll(freed);
 		sm->now.nr_available += (uint64_t)__builtin_popcountll(freed);
 	}
+	memset(page->touched, 0, sizeof(page->touched));
 	page->is_dirty = false;
 	page->is_shadow = false;
 	page->is_recorded = false;
@@ -354,6 +353,7 @@ void tp_sm_abort(struct thinp_sm *sm)
 	sm->metadata->cost_is_known = false;
 	sm->index_is_shadow = false;
 	sm->nr_used_is_set = false;
+	sm->index_is_known = false;
 	if (sm->cursor >= sm->now.nr_blocks)
 		sm->cursor = 0;
 }

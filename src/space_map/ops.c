@@ -255,6 +255,7 @@ static void set_count(struct thinp_sm *sm, struct tp_page *page, uint32_t i, uin
 	uint64_t block = page->number * TP_PAGE_NR_BLOCKS + i;
 	bool was_large = page->counts[i] == TP_PAGE_LARGE;
 
+	tp_page_touch(page, i);
 	page->nr_used += !page->counts[i];
 	page->nr_used -= !count;
 	page->counts[i] = count < TP_PAGE_LARGE ? (uint8_t)count : TP_PAGE_LARGE;
@@ -416,6 +417,7 @@ static bool issue_small(struct thinp_sm *sm, const struct thinp_op *op, bool has
 	if (!count && !has_room && sm->kind == TP_SM_METADATA)
 		return false;
 	page->is_recorded = false;
+	tp_page_touch(page, i);
 	if (op->kind == THINP_OP_INC) {
 		if (!page->counts[i]++) {
 			page->nr_used++;

@@ -70,6 +70,30 @@ uint32_t tp_page_first_zero(const struct tp_page *page)
 	return zero ? (uint32_t)(zero - page->counts) : TP_PAGE_NR_BLOCKS;
 }
 
+void tp_page_mark_all(uint64_t mask[TP_PAGE_NR_MASKS])
+{
+	for (uint32_t w = 0; w < TP_PAGE_NR_WORDS; w++)
+		tp_bit_set(mask, w);
+}
+
+static void pack_word(struct tp_page *page, uint32_t w)
+{
+	const uint8_t *counts = page->counts + (size_t)w * 64;
+	uint8_t small[64];
+
+	for (uint32_t i = 0; i < 64; i++)
+		small[i] = counts[i] < 3 ? counts[i] : 3;
+	tp_counts_pack(small, 64, page->packed + (size_t)w * 16);
+}
+
+void tp_page_pack(struct tp_page *page)
+{
+	for (uint32_t w = tp_page_next_word(page->unpacked, 0); w < TP_PAGE_NR_WORDS;
+	     w = tp_page_next_word(page->unpacked, w + 1))
+		pack_word(page, w);
+	memset(page->unpacked, 0, sizeof(page->unpacked));
+}
+
 /* --- the directory --- */
 
 void tp_directory_init(struct tp_directory *directory, const struct thinp_allocator *allocator)
@@ -144,9 +168,22 @@ int tp_directory_make(struct tp_directory *directory, uint64_t number, struct tp
 	return 0;
 }
 
+static void note_place(uint64_t *bits, uint64_t number, bool is_there)
+{
+	uint32_t i = (uint32_t)(number % TP_DIRECTORY_CHUNK);
+
+	if (is_there)
+		tp_bit_set(bits, i);
+	else
+		tp_bit_clear(bits, i);
+}
+
 void tp_directory_put(struct tp_directory *directory, struct tp_page *page)
 {
-	directory->chunks[page->number / TP_DIRECTORY_CHUNK]->pages[page->number % TP_DIRECTORY_CHUNK] = page;
+	struct tp_directory_chunk *chunk = directory->chunks[page->number / TP_DIRECTORY_CHUNK];
+
+	chunk->pages[page->number % TP_DIRECTORY_CHUNK] = page;
+	note_place(chunk->has_page, page->number, true);
 }
 
 void tp_directory_drop(struct tp_directory *directory, struct tp_page *page)
@@ -154,64 +191,74 @@ void tp_directory_drop(struct tp_directory *directory, struct tp_page *page)
 	struct tp_directory_chunk *chunk = directory->chunks[page->number / TP_DIRECTORY_CHUNK];
 
 	chunk->pages[page->number % TP_DIRECTORY_CHUNK] = NULL;
+	note_place(chunk->has_page, page->number, false);
 	tp_free(&directory->allocator, page, sizeof(*page));
 	directory->bytes -= sizeof(*page);
 }
 
-struct tp_remnant **tp_directory_remnant(const struct tp_directory *directory, uint64_t number)
+static struct tp_directory_chunk *chunk_of(const struct tp_directory *directory, uint64_t number)
 {
-	struct tp_directory_chunk *chunk = NULL;
+	uint64_t i = number / TP_DIRECTORY_CHUNK;
 
-	if (number / TP_DIRECTORY_CHUNK < directory->nr_chunks)
-		chunk = directory->chunks[number / TP_DIRECTORY_CHUNK];
-	return chunk ? &chunk->remnants[number % TP_DIRECTORY_CHUNK] : NULL;
+	return i < directory->nr_chunks ? directory->chunks[i] : NULL;
 }
 
-static struct tp_page *next_in_chunk(const struct tp_directory_chunk *chunk, uint64_t i)
+struct tp_remnant *tp_directory_remnant(const struct tp_directory *directory, uint64_t number)
 {
-	for (; chunk && i < TP_DIRECTORY_CHUNK; i++) {
-		if (chunk->pages[i])
-			return chunk->pages[i];
+	const struct tp_directory_chunk *chunk = chunk_of(directory, number);
+
+	return chunk ? chunk->remnants[number % TP_DIRECTORY_CHUNK] : NULL;
+}
+
+void tp_directory_set_remnant(struct tp_directory *directory, uint64_t number, struct tp_remnant *remnant)
+{
+	struct tp_directory_chunk *chunk = chunk_of(directory, number);
+
+	chunk->remnants[number % TP_DIRECTORY_CHUNK] = remnant;
+	note_place(chunk->has_remnant, number, remnant);
+}
+
+/* The first place from i on with a page, or with either; TP_DIRECTORY_CHUNK: none. */
+static uint64_t next_place(const struct tp_directory_chunk *chunk, uint64_t i, bool with_remnants)
+{
+	for (uint64_t w = i / 64; w < TP_DIRECTORY_CHUNK / 64; w++, i = w * 64) {
+		uint64_t word = chunk->has_page[w] | (with_remnants ? chunk->has_remnant[w] : 0);
+
+		word &= UINT64_MAX << i % 64;
+		if (word)
+			return w * 64 + lowest_bit(word);
 	}
-	return NULL;
+	return TP_DIRECTORY_CHUNK;
 }
 
-struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t number)
-{
-	uint64_t i = number % TP_DIRECTORY_CHUNK;
-
-	for (uint64_t c = number / TP_DIRECTORY_CHUNK; c < directory->nr_chunks; c++, i = 0) {
-		struct tp_page *page = next_in_chunk(directory->chunks[c], i);
-
-		if (page)
-			return page;
-	}
-	return NULL;
-}
-
-/* Each commit asks several times, and most chunks have a few pages in many places: so the loop is a short one. */
-static uint64_t next_place(const struct tp_directory_chunk *chunk, uint64_t i)
-{
-	while (i < TP_DIRECTORY_CHUNK && !chunk->pages[i] && !chunk->remnants[i])
-		i++;
-	return i;
-}
-
-bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *number, struct tp_page **page,
-			   struct tp_remnant **remnant)
+/* The lowest number from this one on; false: none. */
+static bool find_next(const struct tp_directory *directory, uint64_t *number, bool with_remnants)
 {
 	uint64_t i = *number % TP_DIRECTORY_CHUNK;
 
 	for (uint64_t c = *number / TP_DIRECTORY_CHUNK; c < directory->nr_chunks; c++, i = 0) {
 		const struct tp_directory_chunk *chunk = directory->chunks[c];
 
-		i = chunk ? next_place(chunk, i) : TP_DIRECTORY_CHUNK;
-		if (i == TP_DIRECTORY_CHUNK)
-			continue;
-		*page = chunk->pages[i];
-		*remnant = chunk->remnants[i];
-		*number = c * TP_DIRECTORY_CHUNK + i;
-		return true;
+		i = chunk ? next_place(chunk, i, with_remnants) : TP_DIRECTORY_CHUNK;
+		if (i < TP_DIRECTORY_CHUNK) {
+			*number = c * TP_DIRECTORY_CHUNK + i;
+			return true;
+		}
 	}
 	return false;
+}
+
+struct tp_page *tp_directory_next(const struct tp_directory *directory, uint64_t number)
+{
+	return find_next(directory, &number, false) ? tp_directory_get(directory, number) : NULL;
+}
+
+bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *number, struct tp_page **page,
+			   struct tp_remnant **remnant)
+{
+	if (!find_next(directory, number, true))
+		return false;
+	*page = tp_directory_get(directory, *number);
+	*remnant = tp_directory_remnant(directory, *number);
+	return true;
 }

@@ -18,6 +18,9 @@
 #define TP_PAGE_NR_WORDS  (TP_PAGE_NR_BLOCKS / 64)
 #define TP_PAGE_LARGE     255u /* as a count: the table of large counts has it */
 
+/* The words of a page that something has become of: one bit for each of its words of 64 blocks. */
+#define TP_PAGE_NR_MASKS ((TP_PAGE_NR_WORDS + 63) / 64)
+
 static_assert(TP_PAGE_NR_WORDS * 64 == TP_PAGE_NR_BLOCKS, "the bits of a page fill whole words");
 
 struct tp_page {
@@ -33,12 +36,15 @@ struct tp_page {
 	bool is_dirty;               /* a count has changed since the last commit, or the bitmap is new */
 	bool is_shadow;              /* the bitmap was made in this transaction */
 	bool is_recorded;            /* and has the counts as they are now */
+	uint64_t touched[TP_PAGE_NR_MASKS];   /* words with counts that may differ from the last commit's */
+	uint64_t unpacked[TP_PAGE_NR_MASKS];  /* words of `packed` that may differ from the counts */
 	uint64_t available[TP_PAGE_NR_WORDS]; /* may be handed out */
 	uint64_t committed[TP_PAGE_NR_WORDS]; /* used in the last commit */
 	uint64_t held[TP_PAGE_NR_WORDS];      /* used in a commit that a view is on */
 	uint64_t entries[TP_PAGE_NR_WORDS];   /* the overflow tree has an entry */
 	uint64_t changed[TP_PAGE_NR_WORDS];   /* its entry is to be inserted, changed or removed */
 	uint8_t counts[TP_PAGE_NR_BLOCKS];
+	uint8_t packed[TP_BITMAP_NR_BYTES]; /* the bitmap, when it was last recorded */
 };
 
 static inline bool tp_bit_get(const uint64_t *bits, uint32_t i)
@@ -55,6 +61,31 @@ static inline void tp_bit_clear(uint64_t *bits, uint32_t i)
 {
 	bits[i / 64] &= ~(UINT64_C(1) << i % 64);
 }
+
+/* To be called when a count changes. */
+static inline void tp_page_touch(struct tp_page *page, uint32_t i)
+{
+	tp_bit_set(page->touched, i / 64);
+	tp_bit_set(page->unpacked, i / 64);
+}
+
+/* The first word from w on that has its bit in such a mask; TP_PAGE_NR_WORDS: none. */
+static inline uint32_t tp_page_next_word(const uint64_t mask[TP_PAGE_NR_MASKS], uint32_t w)
+{
+	for (uint32_t m = w / 64; m < TP_PAGE_NR_MASKS; m++, w = m * 64) {
+		uint64_t words = mask[m] & UINT64_MAX << w % 64;
+
+		if (words)
+			return m * 64 + (uint32_t)__builtin_ctzll(words);
+	}
+	return TP_PAGE_NR_WORDS;
+}
+
+/* Says so of all words. */
+void tp_page_mark_all(uint64_t mask[TP_PAGE_NR_MASKS]);
+
+/* Brings `packed` up to date. */
+void tp_page_pack(struct tp_page *page);
 
 /* The lowest bit that is set, from bit i on; TP_PAGE_NR_BLOCKS: none. */
 uint32_t tp_bits_find_set(const uint64_t *bits, uint32_t i);
@@ -79,7 +110,10 @@ struct tp_remnant {
 	uint32_t runs[];   /* first bit << 16 | number of bits; those that came free first */
 };
 
+/* What is there is found by the bits: most chunks have a few pages in many places, and each commit asks several times. */
 struct tp_directory_chunk {
+	uint64_t has_page[TP_DIRECTORY_CHUNK / 64];
+	uint64_t has_remnant[TP_DIRECTORY_CHUNK / 64];
 	struct tp_page *pages[TP_DIRECTORY_CHUNK];
 	struct tp_remnant *remnants[TP_DIRECTORY_CHUNK];
 };
@@ -129,8 +163,11 @@ static inline uint32_t tp_remnant_length(uint32_t run)
 	return run & 0xffff;
 }
 
-/* Where the remnant of a page is; NULL: nowhere. */
-struct tp_remnant **tp_directory_remnant(const struct tp_directory *directory, uint64_t number);
+/* The remnant of a page; NULL: there is none. */
+struct tp_remnant *tp_directory_remnant(const struct tp_directory *directory, uint64_t number);
+
+/* Puts one in the place of what was there, NULL: none. The page was in the directory before. */
+void tp_directory_set_remnant(struct tp_directory *directory, uint64_t number, struct tp_remnant *remnant);
 
 /* The lowest number from this one on of which there is a page or a remnant. False: there is none. */
 bool tp_directory_next_any(const struct tp_directory *directory, uint64_t *number, struct tp_page **page,

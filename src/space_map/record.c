@@ -136,36 +136,58 @@ static bool is_up_to_date(const struct thinp_sm *sm)
 	return !page;
 }
 
-/* What the last commit has in its index, for pages that are not in memory. */
-static int read_index(struct thinp_sm *sm, struct tp_index *index)
+/* What is behind the last bitmap may be anything. */
+static void clear_unused_entries(struct thinp_sm *sm)
+{
+	const struct tp_index_entry none = {0};
+
+	for (uint64_t number = sm->committed.nr_bitmaps; number < TP_INDEX_NR_ENTRIES; number++)
+		tp_index_set_entry(sm->index_data, (uint32_t)number, &none);
+}
+
+/* The index as the last commit has it, for pages that are not in memory. */
+static int read_index(struct thinp_sm *sm)
 {
 	struct thinp_read_section section;
 	const void *data;
-	int r;
+	int r = 0;
 
-	memset(index, 0, sizeof(*index));
-	if (!sm->committed.index)
-		return 0;
-	thinp_read_begin(sm->reader, &section);
-	r = thinp_read_block(&section, sm->committed.index, thinp_block_type_index(), &data);
-	if (!r)
-		tp_index_unpack(data, index);
-	thinp_read_end(&section);
+	memset(sm->index_data, 0, sizeof(sm->index_data));
+	if (sm->committed.index) {
+		thinp_read_begin(sm->reader, &section);
+		r = thinp_read_block(&section, sm->committed.index, thinp_block_type_index(), &data);
+		if (!r)
+			memcpy(sm->index_data, data, sizeof(sm->index_data));
+		thinp_read_end(&section);
+	}
+	clear_unused_entries(sm);
+	sm->index_is_known = !r;
 	return r;
+}
+
+static bool hides_anything(const struct thinp_sm *sm)
+{
+	const struct tp_page *page = tp_directory_next(&sm->pages, 0);
+
+	while (page && !page->nr_hidden)
+		page = tp_directory_next(&sm->pages, page->number + 1);
+	return page;
 }
 
 /* How many blocks of count 0 the root and the index of the last commit have hidden alike, in pages that are in memory. Where
  * the two do not agree, nobody knows what the root is wrong by. nr_free of the last bitmap may leave out its tail. */
-static int64_t hidden_by_root(const struct thinp_sm *sm, const struct tp_index *index)
+static int64_t hidden_by_root(const struct thinp_sm *sm)
 {
+	struct tp_index index;
 	uint64_t tail = sm->committed.nr_bitmaps * TP_PAGE_NR_BLOCKS - sm->committed.nr_blocks;
 	uint64_t sum = 0;
 	int64_t nr_hidden = 0;
 
+	tp_index_unpack(sm->index_data, &index);
 	for (uint64_t number = 0; number < sm->committed.nr_bitmaps; number++) {
 		const struct tp_page *page = tp_directory_get(&sm->pages, number);
 
-		sum += index->entries[number].nr_free;
+		sum += index.entries[number].nr_free;
 		nr_hidden += page ? page->nr_hidden : 0;
 	}
 	if (sum == sm->committed.nr_zero + tail)
@@ -176,9 +198,9 @@ static int64_t hidden_by_root(const struct thinp_sm *sm, const struct tp_index *
 }
 
 /* Restore 0.9 counts one block too many in the root and in an entry. Who writes one of the two right has to write both. */
-static void mend_hints(struct thinp_sm *sm, const struct tp_index *index)
+static void mend_hints(struct thinp_sm *sm)
 {
-	int64_t nr_hidden = sm->nr_used_is_set ? 0 : hidden_by_root(sm, index);
+	int64_t nr_hidden = sm->nr_used_is_set ? 0 : hidden_by_root(sm);
 
 	if (nr_hidden > 0 && (uint64_t)nr_hidden <= sm->now.nr_blocks - sm->now.nr_zero) {
 		sm->now.nr_zero += (uint64_t)nr_hidden;
@@ -186,30 +208,28 @@ static void mend_hints(struct thinp_sm *sm, const struct tp_index *index)
 	}
 	for (struct tp_page *page = tp_directory_next(&sm->pages, 0); page;
 	     page = tp_directory_next(&sm->pages, page->number + 1)) {
-		if (page->nr_hidden)
-			tp_sm_set_hints(page);
+		if (!page->nr_hidden)
+			continue;
+		tp_sm_set_hints(page);
+		tp_index_set_entry(sm->index_data, (uint32_t)page->number, &page->entry);
 	}
 }
 
-static int write_index(struct thinp_sm *sm, struct thinp_tm *tm, struct tp_index *index)
+static int write_index(struct thinp_sm *sm, struct thinp_tm *tm)
 {
-	uint64_t nr_pages = tp_sm_nr_pages(sm);
 	struct thinp_buffer *buffer;
 	void *data;
 	int r = tp_sm_write_again(tm, sm->now.index, thinp_block_type_index(), &buffer, &data);
 
 	if (r)
 		return r;
-	for (uint64_t number = 0; number < TP_INDEX_NR_ENTRIES; number++) {
-		const struct tp_page *page = tp_directory_get(&sm->pages, number);
-
-		if (number >= nr_pages)
-			index->entries[number] = (struct tp_index_entry){0};
-		else if (page)
-			index->entries[number] = page->entry;
+	for (const struct tp_page *page = tp_directory_next(&sm->pages, 0); page;
+	     page = tp_directory_next(&sm->pages, page->number + 1)) {
+		if (page->is_dirty)
+			tp_index_set_entry(sm->index_data, (uint32_t)page->number, &page->entry);
 	}
-	index->block = sm->now.index;
-	tp_index_pack(index, data);
+	tp_index_set_block(sm->index_data, sm->now.index);
+	memcpy(data, sm->index_data, THINP_BLOCK_SIZE);
 	thinp_tm_unlock(tm, buffer);
 	return 0;
 }
@@ -217,18 +237,17 @@ static int write_index(struct thinp_sm *sm, struct thinp_tm *tm, struct tp_index
 static int write_all(struct thinp_sm *sm, struct thinp_tm *tm)
 {
 	uint64_t nr_ops = sm->nr_ops;
-	struct tp_index index;
-	int r = read_index(sm, &index);
+	int r = sm->index_is_known ? 0 : read_index(sm);
 
-	if (!r)
-		mend_hints(sm, &index);
+	if (!r && hides_anything(sm))
+		mend_hints(sm);
 	for (struct tp_page *page = tp_directory_next(&sm->pages, 0); !r && page;
 	     page = tp_directory_next(&sm->pages, page->number + 1)) {
 		if (page->is_dirty)
 			r = tp_sm_write_bitmap(tm, page);
 	}
 	if (!r)
-		r = write_index(sm, tm, &index);
+		r = write_index(sm, tm);
 	if (!r && sm->nr_ops != nr_ops)
 		r = tp_fail(THINP_EREFCOUNT, THINP_NO_BLOCK, "counts have changed while they were written");
 	return r;

@@ -194,16 +194,14 @@ void tp_sm_set_hints(struct tp_page *page)
 
 int tp_sm_write_bitmap(struct thinp_tm *tm, struct tp_page *page)
 {
-	uint8_t small[TP_PAGE_NR_BLOCKS];
 	struct thinp_buffer *buffer;
 	void *data;
 	int r = tp_sm_write_again(tm, page->entry.bitmap, thinp_block_type_bitmap(), &buffer, &data);
 
 	if (r)
 		return r;
-	for (uint32_t i = 0; i < TP_PAGE_NR_BLOCKS; i++)
-		small[i] = page->counts[i] < OVERFLOW ? page->counts[i] : OVERFLOW;
-	tp_bitmap_pack(small, data);
+	tp_page_pack(page);
+	tp_bitmap_put(page->packed, data);
 	thinp_tm_unlock(tm, buffer);
 	tp_sm_set_hints(page);
 	return 0;

@@ -82,8 +82,10 @@ struct thinp_sm {
 	bool is_recording; /* of a metadata map: it, or a data map that draws from it */
 	bool index_is_shadow;
 	bool nr_used_is_set; /* by somebody who has counted */
+	bool index_is_known; /* of a metadata map: index_data is what its index block has */
 	uint32_t depth;      /* steps of recording that are open */
 	int failure;         /* why only an abort helps; 0: none */
+	uint8_t index_data[THINP_BLOCK_SIZE];
 	uint64_t nr_ops;
 	uint64_t nr_queued_most;
 	int64_t balance; /* references given less those taken back; tells how trees grow */
@@ -103,6 +105,10 @@ struct thinp_sm {
 
 	struct tp_watch_policy *watch;
 };
+
+/* Both views have the same bitmaps from this number up to *end - 1, if *end is larger; otherwise nothing is known. */
+int tp_sm_same_until(const struct tp_sm_view *before, const struct tp_sm_view *now, uint64_t number,
+		     uint64_t *end) TP_MUST_USE;
 
 /* --- pages --- */
 

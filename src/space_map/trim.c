@@ -88,7 +88,7 @@ static int drop_page(struct thinp_sm *sm, struct tp_page *page)
 		if (r)
 			return r;
 	}
-	*tp_directory_remnant(&sm->pages, page->number) = remnant;
+	tp_directory_set_remnant(&sm->pages, page->number, remnant);
 	tp_sm_forget_large(sm, page);
 	tp_directory_drop(&sm->pages, page);
 	return 0;
@@ -98,8 +98,7 @@ static int drop_page(struct thinp_sm *sm, struct tp_page *page)
 
 void tp_sm_apply_remnant(struct thinp_sm *sm, struct tp_page *page)
 {
-	struct tp_remnant **place = tp_directory_remnant(&sm->pages, page->number);
-	struct tp_remnant *remnant = *place;
+	struct tp_remnant *remnant = tp_directory_remnant(&sm->pages, page->number);
 
 	if (!remnant)
 		return;
@@ -108,16 +107,15 @@ void tp_sm_apply_remnant(struct thinp_sm *sm, struct tp_page *page)
 	page->is_dirty = true;
 	page->is_shadow = true;
 	page->is_recorded = true;
-	*place = NULL;
+	tp_page_mark_all(page->touched);
+	tp_directory_set_remnant(&sm->pages, page->number, NULL);
 	sm->pages.bytes -= tp_remnant_bytes(remnant);
 	tp_remnant_free(&sm->allocator, remnant);
 }
 
 bool tp_sm_has_remnant(const struct thinp_sm *sm, uint64_t number)
 {
-	struct tp_remnant **place = tp_directory_remnant(&sm->pages, number);
-
-	return place && *place;
+	return tp_directory_remnant(&sm->pages, number);
 }
 
 /* --- the limit --- */

@@ -327,9 +327,45 @@ static void packing_what_was_unpacked_gives_the_same_bits_and_leaves_the_header_
 	assert_memory_equal(again, data, sizeof(data));
 }
 
+static void what_a_bitmap_gave_up_is_what_became_0(void **state)
+{
+	uint8_t before[THINP_BLOCK_SIZE], data[THINP_BLOCK_SIZE];
+	uint64_t given_up[TP_BITMAP_NR_ENTRIES / 64];
+	uint64_t rng = random_begin();
+
+	(void)state;
+	random_fill(&rng, before, sizeof(before));
+	random_fill(&rng, data, sizeof(data));
+	memcpy(data + 1000, before + 1000, 500); /* words that are the same */
+	tp_bitmap_given_up(before, data, given_up);
+	for (uint32_t i = 0; i < TP_BITMAP_NR_ENTRIES; i++)
+		assert_int_equal(given_up[i / 64] >> i % 64 & 1, tp_bitmap_get(before, i) && !tp_bitmap_get(data, i));
+}
+
+static void packing_part_by_part_is_packing_all(void **state)
+{
+	uint8_t counts[TP_BITMAP_NR_ENTRIES], packed[TP_BITMAP_NR_BYTES];
+	uint8_t data[THINP_BLOCK_SIZE], again[THINP_BLOCK_SIZE];
+	uint64_t rng = random_begin();
+
+	(void)state;
+	random_fill(&rng, counts, sizeof(counts));
+	for (size_t i = 0; i < sizeof(counts); i++)
+		counts[i] &= 3;
+	for (size_t i = 0; i < sizeof(counts); i += 64)
+		tp_counts_pack(counts + i, 64, packed + i / 4);
+	memset(data, 0xee, sizeof(data));
+	memset(again, 0xee, sizeof(again));
+	tp_bitmap_put(packed, data);
+	tp_bitmap_pack(counts, again);
+	assert_memory_equal(again, data, sizeof(data));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_bitmap_gave_up_is_what_became_0),
+		cmocka_unit_test(packing_part_by_part_is_packing_all),
 		cmocka_unit_test(the_limits_are_those_of_the_format),
 		cmocka_unit_test(each_field_of_a_root_has_its_place),
 		cmocka_unit_test(a_sound_root_is_taken),
