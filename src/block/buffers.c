@@ -19,6 +19,9 @@
 /* So many are evicted together, for one look at the readers' slots; fewer when that were more than 1/16 of all. */
 #define MAX_EVICT_BATCH 8u
 
+/* So many blocks without use are dropped at a time, for readers may wait for the lock. */
+#define NR_DROPPED_AT_ONCE 64u
+
 /* So many marks of use are taken away in one go. Who waits for the lock shall not wait for a round of a large cache. */
 #define MAX_MARKS_TAKEN 1024u
 
@@ -334,6 +337,10 @@ static struct thinp_buffer *find_or_claim(struct tp_cache *cache, uint32_t *to_g
 {
 	struct thinp_buffer *buffer = pop_free(cache);
 
+	if (!buffer && cache->retired_first) {
+		free_retired(cache);
+		buffer = pop_free(cache);
+	}
 	if (buffer)
 		return buffer;
 	if (cache->nr_buffers == cache->limit)
@@ -353,6 +360,35 @@ struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker 
 		buffer = find_or_claim(cache, &to_grow);
 	pthread_mutex_unlock(&cache->lock);
 	return to_grow ? grow(cache, to_grow) : buffer;
+}
+
+static void drop_some(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks)
+{
+	bool has_dropped = false;
+
+	pthread_mutex_lock(&cache->lock);
+	for (thinp_block_t block = first; block < first + nr_blocks; block++) {
+		struct thinp_buffer *buffer = tp_radix_find(&cache->table, block);
+
+		if (!buffer || buffer->pins || buffer->is_changed)
+			continue;
+		tp_cache_unlink(cache, buffer);
+		has_dropped = true;
+	}
+	if (has_dropped)
+		free_retired(cache);
+	pthread_mutex_unlock(&cache->lock);
+}
+
+void tp_cache_drop_unused(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks)
+{
+	while (nr_blocks) {
+		uint64_t nr = nr_blocks < NR_DROPPED_AT_ONCE ? nr_blocks : NR_DROPPED_AT_ONCE;
+
+		drop_some(cache, first, nr);
+		first += nr;
+		nr_blocks -= nr;
+	}
 }
 
 void tp_cache_reserve(struct tp_cache *cache, bool is_reserved)

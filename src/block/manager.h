@@ -106,6 +106,12 @@ int tp_reader_pin(struct thinp_reader *reader, thinp_block_t block, const struct
 /* Lets the reader see as much as the device has now. Nobody may be using it. When the device does not tell, all stays. */
 void tp_reader_follow_device(struct thinp_reader *reader);
 
+/* Neither the last commit nor anybody who reads has a use for these blocks any more. */
+static inline void tp_reader_drop_unused(struct thinp_reader *reader, thinp_block_t first, uint64_t nr_blocks)
+{
+	tp_cache_drop_unused(&reader->bm->cache, first, nr_blocks);
+}
+
 /* The allocator of the block manager, for objects that live as long as the reader. */
 static inline const struct thinp_allocator *tp_reader_allocator(const struct thinp_reader *reader)
 {

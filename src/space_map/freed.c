@@ -9,6 +9,7 @@
 #include "space_map/sm.h"
 
 #include "base/alloc.h"
+#include "block/manager.h"
 
 #include <string.h>
 
@@ -374,6 +375,8 @@ static void release_run(struct thinp_sm *sm, const struct tp_freed *later, uint6
 	uint64_t first = first_of(run);
 	struct tp_page *page = tp_directory_get(&sm->pages, first / TP_PAGE_NR_BLOCKS);
 
+	if (sm->kind == TP_SM_METADATA && !sm->has_overlaps) /* else some may be in use again */
+		tp_reader_drop_unused(sm->reader, first, length_of(run));
 	for (uint64_t block = first; block < first + length_of(run); block++) {
 		if (!sm->has_overlaps || !is_in_any(later, block))
 			release_block(sm, page, block);

@@ -502,9 +502,57 @@ static void BM_12_the_largest_limit_costs_no_large_allocation(void **state)
 	block_fixture_free(f);
 }
 
+/* --- blocks that nobody has a use for any more --- */
+
+static void buffers_of_blocks_without_use_are_the_next_to_be_used(void **state)
+{
+	struct block_fixture *f = block_fixture_new(1000, 512);
+	uint64_t bytes;
+
+	(void)state;
+	block_fixture_read_range(f, 1, 65); /* all buffers of a chunk */
+	bytes = block_fixture_stats(f).bytes;
+	for (thinp_block_t block = 100; block < 900; block += 32) {
+		tp_reader_drop_unused(f->reader, block == 100 ? 1 : block - 32, 32);
+		assert_int_equal(block_fixture_stats(f).blocks_cached, 32);
+		block_change_range(f, block, block + 32, 1);
+		assert_int_equal(block_change_commit(f, 1), 0);
+	}
+	assert_true(block_fixture_stats(f).bytes < bytes + (3 << 19)); /* the writer's own memory, no more buffers */
+	assert_int_equal(block_fixture_stats(f).evictions, 0);
+	block_fixture_free(f);
+}
+
+static void what_is_changed_pinned_or_looked_at_is_not_taken_away(void **state)
+{
+	struct block_fixture *f = block_fixture_new(100, 64);
+	struct thinp_read_section section;
+	struct thinp_buffer *pinned;
+	const void *seen;
+
+	(void)state;
+	block_fixture_read_range(f, 1, 4);
+	assert_int_equal(tp_reader_pin(f->reader, 2, thinp_block_type_bitmap(), &pinned), 0);
+	assert_int_equal(block_change_new(f, 10, 7), 0);
+	thinp_read_begin(f->reader, &section);
+	seen = block_fixture_get(f, &section, 3);
+	tp_reader_drop_unused(f->reader, 0, 100);
+	assert_int_equal(block_fixture_stats(f).blocks_cached, 2); /* 2 and 10 */
+	block_fixture_read_range(f, 20, 80);                       /* which needs buffers */
+	assert_true(block_device_is(&f->device, 3, seen));
+	thinp_read_end(&section);
+	assert_true(block_change_reads(f, 10, 7));
+	tp_cache_unpin(&f->bm->cache, pinned);
+	assert_int_equal(block_change_commit(f, 1), 0);
+	assert_true(block_change_is_on_device(f, 10, 7));
+	block_fixture_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(buffers_of_blocks_without_use_are_the_next_to_be_used),
+		cmocka_unit_test(what_is_changed_pinned_or_looked_at_is_not_taken_away),
 		cmocka_unit_test(a_commit_is_one_batch_sorted_and_merged_with_the_record_last),
 		cmocka_unit_test(many_blocks_go_in_batches_of_a_mebibyte_and_one_flush),
 		cmocka_unit_test(blocks_written_early_are_sorted_and_merged_too),
