@@ -364,19 +364,13 @@ struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker 
 
 static void drop_some(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks)
 {
-	bool has_dropped = false;
-
 	pthread_mutex_lock(&cache->lock);
 	for (thinp_block_t block = first; block < first + nr_blocks; block++) {
 		struct thinp_buffer *buffer = tp_radix_find(&cache->table, block);
 
-		if (!buffer || buffer->pins || buffer->is_changed)
-			continue;
-		tp_cache_unlink(cache, buffer);
-		has_dropped = true;
+		if (buffer && !buffer->pins && !buffer->is_changed)
+			tp_cache_unlink(cache, buffer);
 	}
-	if (has_dropped)
-		free_retired(cache);
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -389,6 +383,13 @@ void tp_cache_drop_unused(struct tp_cache *cache, thinp_block_t first, uint64_t 
 		first += nr;
 		nr_blocks -= nr;
 	}
+}
+
+void tp_cache_reuse_dropped(struct tp_cache *cache)
+{
+	pthread_mutex_lock(&cache->lock);
+	free_retired(cache);
+	pthread_mutex_unlock(&cache->lock);
 }
 
 void tp_cache_reserve(struct tp_cache *cache, bool is_reserved)

@@ -217,9 +217,10 @@ struct thinp_buffer *tp_own_take(struct tp_cache *cache);
 struct thinp_buffer *tp_own_find(struct tp_cache *cache, thinp_block_t block);
 void tp_own_unlink_all(struct tp_cache *cache);
 
-/* Nobody reads these blocks any more as they are: their buffers are the next to be used, so that a cache with room for more
- * does not grow for what has no use. What is pinned, or was changed in this transaction, stays. */
+/* Nobody reads these blocks any more as they are. What is pinned, or was changed in this transaction, stays. The other
+ * function makes their buffers the next to be used, so that a cache with room for more does not grow for what has no use. */
 void tp_cache_drop_unused(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks);
+void tp_cache_reuse_dropped(struct tp_cache *cache);
 
 /* While it is set, readers do without buffers of the cache, so that those that come free are left for a change. */
 void tp_cache_reserve(struct tp_cache *cache, bool is_reserved);

@@ -106,10 +106,15 @@ int tp_reader_pin(struct thinp_reader *reader, thinp_block_t block, const struct
 /* Lets the reader see as much as the device has now. Nobody may be using it. When the device does not tell, all stays. */
 void tp_reader_follow_device(struct thinp_reader *reader);
 
-/* Neither the last commit nor anybody who reads has a use for these blocks any more. */
+/* Neither the last commit nor anybody who reads has a use for these blocks any more; and that was all, for now. */
 static inline void tp_reader_drop_unused(struct thinp_reader *reader, thinp_block_t first, uint64_t nr_blocks)
 {
 	tp_cache_drop_unused(&reader->bm->cache, first, nr_blocks);
+}
+
+static inline void tp_reader_reuse_dropped(struct thinp_reader *reader)
+{
+	tp_cache_reuse_dropped(&reader->bm->cache);
 }
 
 /* The allocator of the block manager, for objects that live as long as the reader. */

@@ -76,6 +76,12 @@ int tp_io_in_order(const struct tp_io_steps *steps, void *ctx, struct thinp_io_o
 	while (at < nr_ops && !failure) {
 		size_t flush = at + tp_io_find_flush(ops + at, nr_ops - at);
 
+		if (flush < nr_ops && flush > at && steps->transfer_and_flush &&
+		    steps->transfer_and_flush(ctx, ops + at, flush - at)) {
+			tp_io_set_results(ops + at, flush + 1 - at, 0);
+			at = flush + 1;
+			continue;
+		}
 		steps->transfer(ctx, ops + at, flush - at);
 		failure = tp_io_first_failure(ops + at, flush - at);
 		at = flush;

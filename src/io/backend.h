@@ -24,6 +24,9 @@ struct tp_io_steps {
 	void (*transfer)(void *ctx, struct thinp_io_op *ops, size_t nr_ops);
 	/* Makes all earlier writes durable: 0, a code or a negative errno. */
 	int (*flush)(void *ctx);
+	/* Both in one, for neighbours with a FLUSH behind them. False: nothing is promised of what was done, and the two
+	 * above will do all of it. NULL: there is no such thing. */
+	bool (*transfer_and_flush)(void *ctx, struct thinp_io_op *ops, size_t nr_ops);
 };
 
 /* Carries out a batch under the rules of thinp_io_batch() for a back-end that does one thing after the other: flushes

@@ -54,6 +54,13 @@ static int batch_flush(void *ctx)
 	return tp_file_flush(batch->file, batch->failed_before);
 }
 
+static bool batch_transfer_and_flush(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
+{
+	const struct batch *batch = ctx;
+
+	return tp_file_write_durably(batch->file, batch->failed_before, ops, nr_ops);
+}
+
 static int get_size(void *ctx, uint64_t *nr_blocks)
 {
 	return tp_file_get_size(ctx, nr_blocks);
@@ -62,7 +69,8 @@ static int get_size(void *ctx, uint64_t *nr_blocks)
 /* The fork guard has spoken in get_size, which every batch asks first. */
 static int do_batch(void *ctx, struct thinp_io_op *ops, size_t nr_ops)
 {
-	static const struct tp_io_steps steps = {.transfer = batch_transfer, .flush = batch_flush};
+	static const struct tp_io_steps steps = {
+		.transfer = batch_transfer, .flush = batch_flush, .transfer_and_flush = batch_transfer_and_flush};
 	struct batch batch = {.file = ctx, .failed_before = tp_file_failed_flushes(ctx)};
 
 	return tp_io_in_order(&steps, &batch, ops, nr_ops);

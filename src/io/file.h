@@ -39,6 +39,8 @@ struct tp_file {
 	pthread_mutex_t flushing;        /* one flush at a time, see file_flush.c */
 	_Atomic uint64_t failed_flushes; /* changed with `flushing` held */
 	int untold;                      /* failure that the next FLUSH has to tell; used with `flushing` held */
+	_Atomic uint64_t unflushed;      /* writes and discards since the last flush began */
+	_Atomic bool lacks_durable;      /* the system cannot write durably */
 };
 
 /* Byte offset of a block. Blocks are below TP_IO_MAX_BLOCKS. */
@@ -55,6 +57,9 @@ int tp_file_get_size(const struct tp_file *file, uint64_t *nr_blocks);
  * transfer and 0 at the end of the file, or a negative errno. */
 ssize_t tp_file_move(const struct tp_file *file, bool is_write, const struct iovec *iov, size_t nr_iov, off_t offset);
 
+/* One pwritev_durably. */
+ssize_t tp_file_move_durably(const struct tp_file *file, const struct iovec *iov, size_t nr_iov, off_t offset);
+
 /* How many of the bytes that a transfer moved are behind us. */
 ssize_t tp_file_behind(const struct tp_file *file, ssize_t moved);
 
@@ -68,11 +73,16 @@ int tp_file_truncate(const struct tp_file *file, off_t nbytes);
 int tp_file_ioctl(const struct tp_file *file, unsigned long request, void *arg);
 
 /* Carries out neighbours of a batch, none of them a FLUSH, and sets their results. */
-void tp_file_transfer(const struct tp_file *file, struct thinp_io_op *ops, size_t nr_ops);
+void tp_file_transfer(struct tp_file *file, struct thinp_io_op *ops, size_t nr_ops);
 
 /* The parts of that: carries out what is left of a run; carries out a DISCARD. */
 void tp_file_finish_run(const struct tp_file *file, struct tp_run *run);
 int tp_file_discard(const struct tp_file *file, const struct thinp_io_op *op);
+
+/* A run of writes and the FLUSH behind it by one system call, which may end with the one request to the device, too. That is
+ * a flush only while no other write of the handle waits for one. False: it was not done, or nobody knows how much of it, and
+ * both are to be done in the ordinary way. */
+bool tp_file_write_durably(struct tp_file *file, uint64_t failed_before, struct thinp_io_op *ops, size_t nr_ops);
 
 /* The failures of flushes that a batch looks back to: to be asked when it begins. */
 uint64_t tp_file_failed_flushes(const struct tp_file *file);

@@ -32,6 +32,16 @@ ssize_t tp_file_move(const struct tp_file *file, bool is_write, const struct iov
 	return n < 0 ? -errno : tp_file_behind(file, n);
 }
 
+ssize_t tp_file_move_durably(const struct tp_file *file, const struct iovec *iov, size_t nr_iov, off_t offset)
+{
+	ssize_t n;
+
+	do
+		n = file->sys->pwritev_durably(file->fd, iov, (int)nr_iov, offset);
+	while (is_interrupted(n));
+	return n < 0 ? -errno : n;
+}
+
 /* Past the page cache the next transfer must begin at a block, so one that is not whole is done once more. */
 ssize_t tp_file_behind(const struct tp_file *file, ssize_t moved)
 {

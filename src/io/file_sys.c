@@ -23,6 +23,11 @@ static int sys_set_flags(int fd, int flags)
 	return fcntl(fd, F_SETFL, flags);
 }
 
+static ssize_t sys_pwritev_durably(int fd, const struct iovec *iov, int nr_iov, off_t offset)
+{
+	return pwritev2(fd, iov, nr_iov, offset, RWF_DSYNC);
+}
+
 static int sys_ioctl(int fd, unsigned long request, void *arg)
 {
 	return ioctl(fd, request, arg);
@@ -39,6 +44,7 @@ const struct tp_file_sys tp_file_sys_libc = {
 	.set_flags = sys_set_flags,
 	.preadv = preadv,
 	.pwritev = pwritev,
+	.pwritev_durably = sys_pwritev_durably,
 	.fdatasync = fdatasync,
 	.fsync = fsync,
 	.fallocate = fallocate,

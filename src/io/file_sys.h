@@ -12,7 +12,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* As the functions of the same names in POSIX and Linux: -1 and errno on failure. */
+/* As the functions of the same names in POSIX and Linux: -1 and errno on failure. pwritev_durably is pwritev2 with
+ * RWF_DSYNC, which returns when the device has for good what it wrote. */
 struct tp_file_sys {
 	int (*open)(const char *path, int flags, mode_t mode);
 	int (*close)(int fd);
@@ -24,6 +25,7 @@ struct tp_file_sys {
 	int (*set_flags)(int fd, int flags);     /* fcntl(F_SETFL) */
 	ssize_t (*preadv)(int fd, const struct iovec *iov, int nr_iov, off_t offset);
 	ssize_t (*pwritev)(int fd, const struct iovec *iov, int nr_iov, off_t offset);
+	ssize_t (*pwritev_durably)(int fd, const struct iovec *iov, int nr_iov, off_t offset); /* NULL: there is none */
 	int (*fdatasync)(int fd);
 	int (*fsync)(int fd);
 	int (*fallocate)(int fd, int mode, off_t offset, off_t nbytes);

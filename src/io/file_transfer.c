@@ -29,7 +29,7 @@ int tp_file_discard(const struct tp_file *file, const struct thinp_io_op *op)
 	return r == -EOPNOTSUPP || r == -ENOSYS ? 0 : r;
 }
 
-void tp_file_transfer(const struct tp_file *file, struct thinp_io_op *ops, size_t nr_ops)
+static void transfer(struct tp_file *file, struct thinp_io_op *ops, size_t nr_ops)
 {
 	size_t at = 0;
 
@@ -45,4 +45,16 @@ void tp_file_transfer(const struct tp_file *file, struct thinp_io_op *ops, size_
 		tp_file_finish_run(file, &run);
 		at += run.nr_ops;
 	}
+}
+
+/* Counted when they are done: a flush is for what was done before it began. */
+void tp_file_transfer(struct tp_file *file, struct thinp_io_op *ops, size_t nr_ops)
+{
+	uint64_t nr_changes = 0;
+
+	transfer(file, ops, nr_ops);
+	for (size_t i = 0; i < nr_ops; i++)
+		nr_changes += ops[i].kind != THINP_IO_READ;
+	if (nr_changes)
+		atomic_fetch_add(&file->unflushed, nr_changes);
 }

@@ -403,6 +403,8 @@ static bool can_release(struct thinp_sm *sm, const struct tp_freed *freed)
 
 void tp_sm_release(struct thinp_sm *sm, uint64_t commit)
 {
+	const struct tp_freed *first = sm->freed;
+
 	while (sm->freed && sm->freed->commit <= commit && can_release(sm, sm->freed)) {
 		struct tp_freed *freed = sm->freed;
 
@@ -413,4 +415,6 @@ void tp_sm_release(struct thinp_sm *sm, uint64_t commit)
 	}
 	if (!sm->freed)
 		sm->has_overlaps = false;
+	if (sm->kind == TP_SM_METADATA && sm->freed != first)
+		tp_reader_reuse_dropped(sm->reader);
 }

@@ -514,6 +514,7 @@ static void buffers_of_blocks_without_use_are_the_next_to_be_used(void **state)
 	bytes = block_fixture_stats(f).bytes;
 	for (thinp_block_t block = 100; block < 900; block += 32) {
 		tp_reader_drop_unused(f->reader, block == 100 ? 1 : block - 32, 32);
+		tp_reader_reuse_dropped(f->reader);
 		assert_int_equal(block_fixture_stats(f).blocks_cached, 32);
 		block_change_range(f, block, block + 32, 1);
 		assert_int_equal(block_change_commit(f, 1), 0);
@@ -537,6 +538,7 @@ static void what_is_changed_pinned_or_looked_at_is_not_taken_away(void **state)
 	thinp_read_begin(f->reader, &section);
 	seen = block_fixture_get(f, &section, 3);
 	tp_reader_drop_unused(f->reader, 0, 100);
+	tp_reader_reuse_dropped(f->reader);
 	assert_int_equal(block_fixture_stats(f).blocks_cached, 2); /* 2 and 10 */
 	block_fixture_read_range(f, 20, 80);                       /* which needs buffers */
 	assert_true(block_device_is(&f->device, 3, seen));
