@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * instructions/icount.c - carries out one of ten operations many times, for bench/icount to count its instructions.
+ * instructions/icount.c - carries out one of eleven operations many times, for bench/icount to count its instructions.
  *
  * Everything is in memory. What is counted happens in a function work_...() and nowhere else: callgrind is told to
  * collect only there.
@@ -123,6 +123,16 @@ static int half_tree(void)
 		world.sorted[i] = here;
 	}
 	return r ? r : insert_sorted(world.sorted, NR_HALF);
+}
+
+/* All keys are there; the list has every other one, in their order. */
+static int full_tree_and_half_the_keys(void)
+{
+	int r = full_tree();
+
+	for (size_t i = 0; i < NR_HALF; i++)
+		world.keys[i] = world.sorted[2 * i + 1];
+	return r;
 }
 
 static int commit(void)
@@ -249,6 +259,14 @@ WORK work_remove(void)
 	return r;
 }
 
+WORK work_remove_batch(void)
+{
+	uint64_t nr_removed = 0;
+	int r = thinp_btree_remove_many(world.tm, &type, world.root, world.keys, NR_HALF, &world.root, &nr_removed);
+
+	return r ? r : nr_removed != NR_HALF;
+}
+
 WORK work_scan(void)
 {
 	return scan_all();
@@ -310,6 +328,7 @@ static const struct operation operations[] = {
 	{"insert_random", NR_HALF, empty_tree, work_insert_random},
 	{"insert_batch", NR_HALF, half_tree, work_insert_batch},
 	{"remove", NR_HALF, full_tree, work_remove},
+	{"remove_batch", NR_HALF, full_tree_and_half_the_keys, work_remove_batch},
 	{"scan", NR_KEYS, viewed_tree, work_scan},
 	{"commit", NR_COMMITS, committed_tree, work_commit},
 	{"dump", NR_DUMPS, pool_of_one_leaf, work_dump},

@@ -166,15 +166,8 @@ static int del(void *ctx, uint64_t key)
 static int del_sorted(void *ctx, const uint64_t *keys, size_t nr)
 {
 	struct db *db = ctx;
-#ifdef THINP_HAS_REMOVE_MANY
-	return thinp_btree_remove_many(db->tm, &type, db->root, keys, nr, &db->root, NULL);
-#else
-	int r = 0;
 
-	for (size_t i = 0; i < nr && !r; i++)
-		r = del(db, keys[i]);
-	return r;
-#endif
+	return thinp_btree_remove_many(db->tm, &type, db->root, keys, nr, &db->root, NULL);
 }
 
 static int open_view(struct look *look)

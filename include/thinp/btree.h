@@ -328,6 +328,25 @@ THINP_API int thinp_btree_insert_many(struct thinp_tm *tm, const struct thinp_bt
 THINP_API int thinp_btree_remove(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
 				 const uint64_t *keys, thinp_block_t *new_root);
 
+/** Remove many keys at once: each leaf is found and copied one time, however many of its keys go. Keys that are not in the
+ *  tree are passed over.
+ *
+ *  @param tm               open transaction
+ *  @param type             what the tree is; borrowed for the call
+ *  @param root             the tree; its reference moves to @p new_root
+ *  @param keys             nr_keys times nr_levels keys, ascending; equal neighbours count once
+ *  @param nr_keys          how many
+ *  @param[out] new_root    the tree after the change
+ *  @param[out] nr_removed  how many entries are gone; NULL is allowed
+ *  @retval 0             done; with nothing to remove, nothing was changed and @p new_root is @p root
+ *  @retval THINP_ENOSPC  no room for all of them and the commit; nothing was changed. Fewer keys at a time may do
+ *  @retval THINP_EINVAL  the keys do not ascend; nothing was changed
+ *  @return or as thinp_btree_insert()
+ */
+THINP_API int thinp_btree_remove_many(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+				      const uint64_t *keys, size_t nr_keys, thinp_block_t *new_root,
+				      uint64_t *nr_removed);
+
 /** Remove all keys from a first to a last one, both included; whole leaves at once. In a nested tree, the upper keys of
  *  both are the same: the range lies in one tree of the last level.
  *

@@ -328,3 +328,21 @@ int tp_descent_collapse(struct tp_descent *descent)
 	tp_node_pack(&header, descent->node.node);
 	return thinp_tm_dec(descent->tm, only.at.block, 1, THINP_CAUSE_MERGE);
 }
+
+int tp_descent_down_to_poorer(struct tp_descent *descent, uint64_t key)
+{
+	struct tp_descent_fill fill;
+	bool changed = false;
+	uint32_t index;
+	int r = tp_descent_find_child(descent, key, &index);
+
+	if (!r)
+		r = tp_descent_child_fill(descent, index, &fill);
+	if (!r && fill.nr_entries <= fill.minimum)
+		r = tp_descent_rebalance(descent, index, &changed);
+	if (!r && descent->at.depth == 0 && tp_node_nr_entries(descent->node.node) == 1)
+		return tp_descent_collapse(descent);
+	if (!r && changed)
+		r = tp_descent_find_child(descent, key, &index);
+	return r ? r : tp_descent_down(descent, index);
+}

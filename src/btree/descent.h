@@ -34,6 +34,10 @@ TP_MUST_USE int tp_descent_down(struct tp_descent *descent, uint32_t index);
 /* Shadows a child, and stays. */
 TP_MUST_USE int tp_descent_shadow_child(struct tp_descent *descent, uint32_t index);
 
+/* At an internal node of the last level: sees to it that the child of a key, in which the key is, can lose an entry, and goes
+ * to it. When the children of a root come down to one, that takes the root's place, which may be a leaf then. */
+TP_MUST_USE int tp_descent_down_to_poorer(struct tp_descent *descent, uint64_t key);
+
 /* Leaves the node. */
 void tp_descent_end(struct tp_descent *descent);
 

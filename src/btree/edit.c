@@ -65,6 +65,17 @@ void tp_node_remove(void *node, uint32_t at, uint32_t nr)
 	tp_node_set_nr_entries(node, tp_node_nr_entries(node) - nr);
 }
 
+void tp_node_move_within(void *node, uint32_t to, uint32_t from, uint32_t nr)
+{
+	uint8_t *keys = (uint8_t *)node + TP_NODE_HEADER_SIZE;
+	size_t value_size = tp_node_value_size(node);
+
+	if (to == from || !nr)
+		return;
+	memmove(keys + 8 * (size_t)to, keys + 8 * (size_t)from, 8 * (size_t)nr);
+	memmove(tp_node_value_at(node, to), tp_node_value_at(node, from), value_size * nr);
+}
+
 void tp_node_append(void *node, const uint64_t *keys, const void *values_le, uint32_t nr)
 {
 	uint32_t end = tp_node_nr_entries(node);

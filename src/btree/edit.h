@@ -83,6 +83,9 @@ void tp_node_insert64(void *node, uint32_t at, uint64_t key, uint64_t value);
 /* Takes out entries at .. at + nr - 1, all of which are there. nr may be 0. */
 void tp_node_remove(void *node, uint32_t at, uint32_t nr);
 
+/* Moves nr entries towards the front, over what is there: to <= from. Counts stay. */
+void tp_node_move_within(void *node, uint32_t to, uint32_t from, uint32_t nr);
+
 /* Adds entries behind the last one; there is room for nr. The keys are numbers, the values in on-disk form. */
 void tp_node_append(void *node, const uint64_t *keys, const void *values_le, uint32_t nr);
 

@@ -418,6 +418,42 @@ int forest_remove(struct forest *f, unsigned int number, const uint64_t *keys)
 	return 0;
 }
 
+/* Sorted keys out of the model; how many there were. */
+static uint64_t forget_keys(struct forest *f, struct forest_tree *tree, const uint64_t *keys, size_t nr_keys)
+{
+	uint64_t nr = 0;
+
+	for (size_t k = 0; k < nr_keys; k++, keys += f->type.nr_levels) {
+		size_t i = find(f, tree, keys);
+
+		if (i == tree->nr || compare(f, tree->keys[i], keys) != 0)
+			continue;
+		forget_entries(tree, i, i + 1);
+		nr++;
+	}
+	return nr;
+}
+
+int forest_remove_many(struct forest *f, unsigned int number, const uint64_t *keys, size_t nr_keys)
+{
+	struct forest_tree *tree = &f->trees[number];
+	thinp_block_t before = tree->root, root = 0xdead;
+	uint64_t nr_removed = 0xdead, nr_gone;
+	int r = thinp_btree_remove_many(f->tm, &f->type, tree->root, keys, nr_keys, &root, &nr_removed);
+
+	if (r) {
+		assert_int_equal(root, 0xdead);
+		assert_int_equal(nr_removed, 0xdead);
+		return r;
+	}
+	tree->root = root;
+	nr_gone = forget_keys(f, tree, keys, nr_keys);
+	assert_int_equal(nr_removed, nr_gone);
+	if (!nr_gone)
+		assert_int_equal(root, before);
+	return 0;
+}
+
 int forest_remove_range(struct forest *f, unsigned int number, const uint64_t *first, const uint64_t *last,
 			uint32_t max_leaves, bool *is_complete)
 {

@@ -74,6 +74,7 @@ void forest_commit(struct forest *f, bool reopen);
 /* What the library returns; on success the model follows. Values are new ones. */
 int forest_insert(struct forest *f, unsigned int tree, const uint64_t *keys);
 int forest_remove(struct forest *f, unsigned int tree, const uint64_t *keys);
+int forest_remove_many(struct forest *f, unsigned int tree, const uint64_t *keys, size_t nr_keys);
 int forest_remove_range(struct forest *f, unsigned int tree, const uint64_t *first, const uint64_t *last,
 			uint32_t max_leaves, bool *is_complete);
 int forest_del(struct forest *f, unsigned int tree);

@@ -224,6 +224,34 @@ static int remove_some_leaves(struct stage *stage)
 	return remove_range(of(stage), PLAIN, &first, &last, 2);
 }
 
+static int remove_many(struct changing *c, size_t i, const uint64_t *keys, size_t nr)
+{
+	thinp_block_t root = UNTOUCHED;
+	uint64_t nr_removed = UNTOUCHED;
+	int r = thinp_btree_remove_many(c->stage.tm, type_of(c, i), c->now.list[i].root, keys, nr, &root, &nr_removed);
+
+	if (r) {
+		assert_true(root == UNTOUCHED && nr_removed == UNTOUCHED);
+		return r;
+	}
+	put(c, i, root);
+	return 0;
+}
+
+static int remove_many_plain(struct stage *stage)
+{
+	const uint64_t keys[] = {1, 40 * STEP, 41 * STEP, 42 * STEP, 43 * STEP, 44 * STEP, 45 * STEP, 60 * STEP};
+
+	return remove_many(of(stage), PLAIN, keys, 8);
+}
+
+static int remove_many_lower(struct stage *stage)
+{
+	const uint64_t keys[] = {0, 5 * STEP, 0, 6 * STEP, 2, 2 * STEP, 3, 0};
+
+	return remove_many(of(stage), NESTED, keys, 4);
+}
+
 static int remove_range_plain(struct stage *stage)
 {
 	const uint64_t first = 3 * STEP + 1, last = 30 * STEP;
@@ -329,6 +357,8 @@ static const struct act acts[] = {
 	{"remove", remove_plain, false},
 	{"remove the next", remove_plain_next, false},
 	{"remove from a lower tree", remove_lower, false},
+	{"remove many", remove_many_plain, false},
+	{"remove many from lower trees", remove_many_lower, false},
 	{"remove some leaves", remove_some_leaves, false},
 	{"remove a range", remove_range_plain, false},
 	{"remove a range of a lower tree", remove_range_lower, false},
@@ -364,9 +394,15 @@ static const struct scenario aborted = {.name = "changing trees, and aborting",
 					.large = PLAY_LARGE};
 
 const struct covered failures_of_changing_trees[] = {
-	{"thinp_btree_create", &changing},        {"thinp_btree_insert", &changing},
-	{"thinp_btree_insert_many", &changing},   {"thinp_btree_remove", &changing},
-	{"thinp_btree_remove_range", &changing},  {"thinp_btree_del", &aborted},
-	{"thinp_btree_loader_create", &changing}, {"thinp_btree_loader_add", &changing},
-	{"thinp_btree_loader_finish", &changing}, {NULL, NULL},
+	{"thinp_btree_create", &changing},
+	{"thinp_btree_insert", &changing},
+	{"thinp_btree_insert_many", &changing},
+	{"thinp_btree_remove", &changing},
+	{"thinp_btree_remove_many", &changing},
+	{"thinp_btree_remove_range", &changing},
+	{"thinp_btree_del", &aborted},
+	{"thinp_btree_loader_create", &changing},
+	{"thinp_btree_loader_add", &changing},
+	{"thinp_btree_loader_finish", &changing},
+	{NULL, NULL},
 };

@@ -42,12 +42,28 @@ static int attempt_range(struct forest *f)
 	return r;
 }
 
+/* Keys of three trees, of the shared leaves of one of them nearly all. */
+static int attempt_many(struct forest *f)
+{
+	uint64_t keys[][2] = {{0, 1},  {1, 20}, {1, 25},  {2, 40}, {2, 50}, {2, 60},
+			      {2, 70}, {2, 80}, {2, 170}, {3, 10}, {4, 7}};
+	uint64_t nr_removed = 0xdead;
+	thinp_block_t root = 0xdead;
+	int r = thinp_btree_remove_many(f->tm, &f->type, f->trees[0].root, &keys[0][0], 11, &root, &nr_removed);
+
+	assert_true(r ? root == 0xdead : root != 0xdead);
+	assert_int_equal(nr_removed, r ? 0xdead : 8);
+	return r;
+}
+
 static int attempt_del(struct forest *f)
 {
 	return thinp_btree_del(f->tm, &f->type, f->trees[0].root);
 }
 
-static const attempt_fn attempts[] = {attempt_remove, attempt_range, attempt_del};
+static const attempt_fn attempts[] = {attempt_remove, attempt_range, attempt_del, attempt_many};
+
+#define NR_ATTEMPTS (sizeof(attempts) / sizeof(*attempts))
 
 static void plant(struct forest *f, bool is_shared)
 {
@@ -135,7 +151,7 @@ static void loop(attempt_fn attempt, bool is_shared, enum fault fault)
 
 static void loop_all(enum fault fault)
 {
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < NR_ATTEMPTS; i++) {
 		loop(attempts[i], false, fault);
 		if (attempts[i] != attempt_del || fault == FAULT_COUNTS)
 			loop(attempts[i], true, fault);
@@ -221,6 +237,7 @@ static void no_space(void **state)
 	for (int shared = 0; shared < 2; shared++) {
 		squeeze(attempt_remove, shared);
 		squeeze(attempt_range, shared);
+		squeeze(attempt_many, shared);
 	}
 }
 
@@ -253,7 +270,7 @@ static void find_places(struct forest *f, struct places *p)
 
 static void with_damage(void (*damage)(struct forest *f, const struct places *p))
 {
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < NR_ATTEMPTS; i++) {
 		struct places p;
 		struct forest f;
 
@@ -375,11 +392,14 @@ static void bad_types_are_refused(void **state)
 	assert_int_equal(thinp_btree_remove(f.tm, &f.type, f.trees[0].root, keys, &root), THINP_EINVAL);
 	assert_int_equal(thinp_btree_remove_range(f.tm, &f.type, f.trees[0].root, keys, keys, 0, &root, NULL, NULL),
 			 THINP_EINVAL);
+	assert_int_equal(thinp_btree_remove_many(f.tm, &f.type, f.trees[0].root, keys, 1, &root, NULL), THINP_EINVAL);
 	assert_int_equal(thinp_btree_del(f.tm, &f.type, f.trees[0].root), THINP_EINVAL);
 	f.type.nr_levels = 2;
 	thinp_tm_poison(f.tm, THINP_EIO);
 	assert_int_equal(thinp_btree_remove(f.tm, &f.type, f.trees[0].root, keys, &root), THINP_EMUSTABORT);
 	assert_int_equal(thinp_btree_remove_range(f.tm, &f.type, f.trees[0].root, keys, keys, 0, &root, NULL, NULL),
+			 THINP_EMUSTABORT);
+	assert_int_equal(thinp_btree_remove_many(f.tm, &f.type, f.trees[0].root, keys, 1, &root, NULL),
 			 THINP_EMUSTABORT);
 	assert_int_equal(thinp_btree_del(f.tm, &f.type, f.trees[0].root), THINP_EMUSTABORT);
 	assert_int_equal(root, 7);

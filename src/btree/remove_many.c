@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * btree/remove_many.c - removing many keys at once.
+ *
+ * A plan comes first: it goes to the leaf of each key, counts what is there to remove, and tells what that may take. Then,
+ * leaf by leaf, the way down is shadowed once, and all keys that the leaf can lose are taken out of it together. A leaf
+ * that has no more entries than it must have is first evened out or merged with its neighbours, as when one key is removed;
+ * after that it, or the leaf that its keys are in then, can lose many again.
+ */
+#include "btree/descent.h"
+#include "btree/look.h"
+#include "btree/path.h"
+#include "btree/plan.h"
+#include "btree/redistribute.h"
+
+#include "transaction/manager.h"
+
+#define NEAR 8u /* so many entries ahead, a key is looked for one by one */
+
+struct removal {
+	struct thinp_tm *tm;
+	const struct tp_batch *batch;
+	thinp_block_t root;
+	size_t next;       /* of the batch */
+	size_t end;        /* of its keys that belong to the same leaf as the next one */
+	size_t tree_end;   /* or to the same tree */
+	uint32_t nr_found; /* of them in that leaf */
+	uint64_t nr_removed;
+
+	/* the plan */
+	thinp_block_t way[TP_PATH_MAX_FRAMES]; /* to the leaf before */
+	size_t nr_way;
+	uint64_t nr_internal; /* nodes on all ways that must be copied */
+	uint64_t nr_leaves;
+	uint64_t nr_values; /* in these leaves */
+	uint64_t nr_gone;   /* keys */
+	uint32_t capacity;
+	bool is_shared;   /* others own one of the nodes, or a neighbour that may be changed with it */
+	bool is_tight;    /* some leaf has to be evened out */
+	bool is_in_place; /* the nodes on this way, so far, may be written where they are */
+
+	struct tp_descent descent;
+	struct tp_path path;
+};
+
+/* --- finding --------------------------------------------------------------------------------------------------------- */
+
+/* The first entry, from `at` on, whose key is not smaller. */
+static uint32_t find_from(const void *leaf, uint32_t at, uint64_t key)
+{
+	uint32_t end = tp_node_nr_entries(leaf);
+	uint32_t near = end - at < NEAR ? end : at + NEAR;
+
+	while (at < near && tp_node_key(leaf, at) < key)
+		at++;
+	if (at < near)
+		return at;
+	while (at < end) {
+		uint32_t middle = at + (end - at) / 2;
+
+		if (tp_node_key(leaf, middle) < key)
+			at = middle + 1;
+		else
+			end = middle;
+	}
+	return at;
+}
+
+static bool is_at(const void *leaf, uint32_t at, uint64_t key)
+{
+	return at < tp_node_nr_entries(leaf) && tp_node_key(leaf, at) == key;
+}
+
+/* Counts what there is of the keys in the leaf where the path is, and passes over those before the first one. */
+static void count_found(struct removal *rm)
+{
+	const void *leaf = rm->path.leaf;
+	size_t first = rm->end;
+	uint32_t at = 0;
+
+	rm->nr_found = 0;
+	for (size_t i = rm->next; i < rm->end; i++) {
+		at = find_from(leaf, at, tp_batch_key(rm->batch, i));
+		if (!is_at(leaf, at, tp_batch_key(rm->batch, i)))
+			continue;
+		first = i < first ? i : first;
+		rm->nr_found++;
+		at++; /* an equal key that follows is not found */
+	}
+	rm->next = first;
+}
+
+/* Goes to the leaf of the next key. Keys for which there is no tree are passed over. */
+static int go_to_leaf(struct removal *rm)
+{
+	const struct tp_batch *batch = rm->batch;
+	const uint64_t *keys = tp_batch_keys(batch, rm->next);
+	uint32_t index;
+	int r;
+
+	if (rm->next >= rm->tree_end)
+		rm->tree_end = tp_batch_end_of_tree(batch, rm->next);
+	r = tp_path_seek(&rm->path, keys, &index);
+	if (r && r != THINP_ENODATA)
+		return r;
+	if (r || memcmp(rm->path.keys, keys, (batch->type->nr_levels - 1) * sizeof(*keys))) {
+		rm->next = rm->end = rm->tree_end;
+		rm->nr_found = 0;
+		return 0;
+	}
+	rm->end = tp_batch_end_of_range(batch, rm->next, rm->tree_end, rm->path.leaf_last);
+	count_found(rm);
+	return 0;
+}
+
+static void start(struct removal *rm)
+{
+	tp_path_init(&rm->path, thinp_tm_reader(rm->tm), rm->batch->type, rm->root);
+	rm->next = rm->tree_end = 0;
+	rm->nr_way = 0;
+}
+
+/* So many entries can go without the leaf becoming too empty. */
+static uint32_t can_lose(const void *leaf, uint32_t depth)
+{
+	uint32_t nr = tp_node_nr_entries(leaf), minimum = depth ? tp_node_minimum(tp_node_capacity(leaf)) : 0;
+
+	return nr > minimum ? nr - minimum : 0;
+}
+
+/* --- the plan -------------------------------------------------------------------------------------------------------- */
+
+static int note_owners(struct removal *rm, thinp_block_t block)
+{
+	uint32_t count = 1;
+	int r = 0;
+
+	if (!rm->is_shared && !tp_tm_is_shadow(rm->tm, block))
+		r = thinp_tm_count(rm->tm, block, &count);
+	rm->is_shared |= count > 1;
+	return r;
+}
+
+static int note_node(struct removal *rm, size_t depth, thinp_block_t block, uint64_t *nr)
+{
+	rm->is_in_place = rm->is_in_place && tp_tm_is_shadow(rm->tm, block);
+	if (depth < rm->nr_way && rm->way[depth] == block)
+		return 0;
+	rm->nr_way = depth; /* whatever came below another node there is none of this way */
+	*nr += rm->is_tight || !rm->is_in_place;
+	return note_owners(rm, block);
+}
+
+/* The neighbours of the node below a frame. */
+static int note_neighbours(struct removal *rm, const struct tp_path_frame *frame)
+{
+	struct thinp_read_section section;
+	thinp_block_t beside[2] = {frame->at.block, frame->at.block};
+	const void *node;
+	int r;
+
+	if (frame->is_leaf)
+		return 0;
+	thinp_read_begin(thinp_tm_reader(rm->tm), &section);
+	r = tp_btree_read_node(&section, rm->batch->type, &frame->at, &node);
+	if (!r && frame->index)
+		beside[0] = tp_node_value64(node, frame->index - 1);
+	if (!r && frame->index + 1 < tp_node_nr_entries(node))
+		beside[1] = tp_node_value64(node, frame->index + 1);
+	thinp_read_end(&section);
+	for (uint32_t i = 0; !r && i < 2; i++)
+		r = note_owners(rm, beside[i]);
+	return r;
+}
+
+static int note_frame(struct removal *rm, size_t i)
+{
+	const struct tp_path_frame *frame = &rm->path.frames[i];
+	int r = note_node(rm, i, frame->at.block, &rm->nr_internal);
+
+	rm->way[i] = frame->at.block;
+	rm->nr_way = rm->nr_way > i + 1 ? rm->nr_way : i + 1;
+	return r || !rm->is_tight || rm->is_shared ? r : note_neighbours(rm, frame);
+}
+
+/* What goes out of the leaf where the path is. */
+static int note_leaf(struct removal *rm)
+{
+	const struct tp_path *path = &rm->path;
+	int r = 0;
+
+	rm->is_in_place = true;
+	for (size_t i = 0; !r && i < path->nr_frames; i++)
+		r = note_frame(rm, i);
+	if (!r)
+		r = note_node(rm, path->nr_frames, path->leaf_at.block, &rm->nr_leaves);
+	rm->nr_values += path->nr_entries;
+	rm->nr_gone += rm->nr_found;
+	rm->capacity = tp_node_capacity(path->leaf);
+	return r;
+}
+
+/* Goes through all leaves. *is_tight: one of them cannot lose as much as it is to lose. */
+static int survey(struct removal *rm, bool *is_tight)
+{
+	int r = 0;
+
+	rm->nr_internal = rm->nr_leaves = rm->nr_values = rm->nr_gone = 0;
+	*is_tight = false;
+	for (start(rm); !r && rm->next < rm->batch->nr; rm->next = rm->end) {
+		r = go_to_leaf(rm);
+		if (r || !rm->nr_found)
+			continue;
+		*is_tight |= rm->nr_found > can_lose(rm->path.leaf, rm->path.leaf_at.depth);
+		r = note_leaf(rm);
+	}
+	return r;
+}
+
+/* Each node on a way is copied once. Where leaves are evened out, so may two neighbours be of each node; then it is looked at
+ * who owns those, too. */
+static int plan(struct removal *rm)
+{
+	bool is_tight;
+	int r = survey(rm, &is_tight);
+
+	rm->is_tight = is_tight;
+	return r || !is_tight ? r : survey(rm, &is_tight);
+}
+
+/* Values of leaves that others own get an owner when they are copied. */
+static uint64_t nr_values_changed(const struct removal *rm)
+{
+	uint64_t nr = rm->nr_gone + (rm->is_shared ? rm->nr_values : 0);
+
+	return nr + (rm->is_shared && rm->is_tight ? 2 * rm->nr_leaves * rm->capacity : 0);
+}
+
+static int reserve(const struct removal *rm)
+{
+	const struct thinp_btree_type *type = rm->batch->type;
+	uint64_t times = rm->is_tight ? TP_MAX_NEIGHBOURS : 1;
+	uint64_t nr_blocks = times * (rm->nr_internal + rm->nr_leaves);
+
+	nr_blocks += tp_tm_cost_of_raising(rm->tm, times * rm->nr_internal * TP_LOOK_MOST_CHILDREN);
+	if (type->cost) {
+		uint64_t nr = nr_values_changed(rm);
+
+		nr_blocks += type->cost(type->ctx, nr < SIZE_MAX ? (size_t)nr : SIZE_MAX);
+	}
+	return thinp_tm_reserve(rm->tm, nr_blocks, rm->is_shared ? 0 : THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE);
+}
+
+/* --- removing -------------------------------------------------------------------------------------------------------- */
+
+/* Takes keys of the batch before `end` out of a leaf, at most so many. */
+static int take_out(struct removal *rm, uint8_t *leaf, size_t end, uint32_t most)
+{
+	uint32_t nr = tp_node_nr_entries(leaf), from = 0, to = 0, nr_out = 0;
+	int r = 0;
+
+	for (; !r && rm->next < end && nr_out < most; rm->next++) {
+		uint64_t key = tp_batch_key(rm->batch, rm->next);
+		uint32_t at = find_from(leaf, from, key);
+
+		if (!is_at(leaf, at, key))
+			continue;
+		r = tp_btree_dec_values(rm->batch->type, tp_node_value_at(leaf, at), 1);
+		tp_node_move_within(leaf, to, from, at - from);
+		to += at - from;
+		from = at + 1;
+		nr_out++;
+	}
+	tp_node_move_within(leaf, to, from, nr - from);
+	tp_node_set_nr_entries(leaf, nr - nr_out);
+	rm->nr_removed += nr_out;
+	return r;
+}
+
+static int go_down_once(struct removal *rm, bool is_poor)
+{
+	struct tp_descent *descent = &rm->descent;
+	uint64_t key = tp_batch_keys(rm->batch, rm->next)[descent->at.level];
+	bool is_last_level = descent->at.level + 1 == rm->batch->type->nr_levels;
+	uint32_t index;
+	int r;
+
+	if (is_last_level && is_poor)
+		return tp_descent_down_to_poorer(descent, key);
+	r = tp_descent_find_child(descent, key, &index);
+	if (!r && tp_node_is_leaf(descent->node.node) && tp_node_key(descent->node.node, index) != key)
+		r = tp_fail(THINP_ECORRUPT, descent->node.block,
+			    "btree node: a key that was there before is not found");
+	return r ? r : tp_descent_down(descent, index);
+}
+
+/* Shadows the way to the leaf of the next key. */
+static int go_down(struct removal *rm, bool is_poor)
+{
+	struct tp_descent *descent = &rm->descent;
+	int r = tp_descent_begin(descent, rm->tm, rm->batch->type, rm->root);
+
+	if (!r)
+		rm->root = descent->node.block;
+	while (!r && !(tp_node_is_leaf(descent->node.node) && descent->at.level + 1 == rm->batch->type->nr_levels))
+		r = go_down_once(rm, is_poor);
+	return r;
+}
+
+/* Removes what the leaf of the next key can lose; at least that key. */
+static int remove_from_leaf(struct removal *rm)
+{
+	struct tp_descent *descent = &rm->descent;
+	bool is_poor = !can_lose(rm->path.leaf, rm->path.leaf_at.depth);
+	int r = go_down(rm, is_poor);
+
+	if (!r) {
+		uint32_t most = can_lose(descent->node.node, descent->at.depth);
+		size_t end = tp_batch_end_of_range(rm->batch, rm->next, rm->tree_end, descent->last);
+
+		r = take_out(rm, descent->node.node, end, most ? most : 1);
+	}
+	tp_descent_end(descent);
+	return r;
+}
+
+static int remove_all(struct removal *rm)
+{
+	int r = 0;
+
+	start(rm);
+	while (!r && rm->next < rm->batch->nr) {
+		rm->path.root = rm->root;
+		r = go_to_leaf(rm);
+		if (!r && rm->nr_found)
+			r = remove_from_leaf(rm);
+	}
+	return r;
+}
+
+static int remove_batch(struct removal *rm, thinp_block_t *new_root, uint64_t *nr_removed)
+{
+	uint64_t before = thinp_tm_generation(rm->tm);
+	int r = tp_batch_check(rm->batch);
+
+	if (!r)
+		r = plan(rm);
+	if (!r && rm->nr_gone)
+		r = reserve(rm);
+	if (!r && rm->nr_gone)
+		r = remove_all(rm);
+	if (r)
+		return tp_btree_failed(rm->tm, before, r);
+	*new_root = rm->root;
+	if (nr_removed)
+		*nr_removed = rm->nr_removed;
+	return 0;
+}
+
+static int remove_checked(struct thinp_tm *tm, const struct tp_batch *batch, thinp_block_t root,
+			  thinp_block_t *new_root, uint64_t *nr_removed)
+{
+	struct removal rm = {.tm = tm, .batch = batch, .root = root};
+	int r = thinp_tm_status(tm);
+
+	return r ? r : remove_batch(&rm, new_root, nr_removed);
+}
+
+int thinp_btree_remove_many(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
+			    const uint64_t *keys, size_t nr_keys, thinp_block_t *new_root, uint64_t *nr_removed)
+{
+	struct thinp_btree_type type;
+	const struct tp_batch batch = {.type = &type, .keys = keys, .nr = nr_keys};
+	int r;
+
+	tp_tm_enter(tm);
+	r = tp_btree_type_take(&type, user_type);
+	if (!r)
+		r = remove_checked(tm, &batch, root, new_root, nr_removed);
+	tp_tm_leave(tm);
+	return r;
+}
