@@ -256,14 +256,15 @@ THINP_API int thinp_check_fix_leaks(struct thinp_pool *pool, const struct thinp_
 				    struct thinp_check_result *before, struct thinp_check_result *after);
 
 /** Check a pool and, when it is sound, take away its mark that it asks for a check (#THINP_POOL_NEEDS_CHECK). With a
- *  finding of #THINP_CHECK_FATAL, #THINP_CHECK_LEAK or #THINP_CHECK_META the mark stays.
+ *  finding of #THINP_CHECK_FATAL, #THINP_CHECK_LEAK or #THINP_CHECK_META the mark stays, unless it be #THINP_CHECK_N7 only: nodes
+ *  that are too empty do no harm, and nobody but a kernel that changes them puts them right.
  *
  *  @param pool            as for thinp_check_fix_leaks()
  *  @param opts            as for thinp_check_device(), without flags
  *  @param[in,out] result  what the check came to; `size` set by the caller. NULL: not wanted. Filled in also when the
  *                         answer is #THINP_ECORRUPT because of what was found
  *  @retval 0               the pool bears no mark
- *  @retval THINP_ECORRUPT  the pool is not sound; nothing was changed
+ *  @retval THINP_ECORRUPT  there are other findings than these; nothing was changed
  *  @return or as thinp_check_fix_leaks()
  */
 THINP_API int thinp_check_clear_needs_check(struct thinp_pool *pool, const struct thinp_check_opts *opts,

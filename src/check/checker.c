@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/opts.h"
+#include "check/fixes.h"
 #include "store/view.h"
 #include "thin/pool.h"
 
@@ -417,6 +418,8 @@ static void fill_result(struct tp_checker *checker)
 	result->nr_meta = nr[THINP_CHECK_META];
 	result->nr_warning = nr[THINP_CHECK_WARNING];
 	result->nr_state = nr[THINP_CHECK_STATE];
+	if (checker->fixes)
+		checker->fixes->nr_underfull = checker->workers[0].finder.nr_underfull;
 	for (size_t i = 0; i < checker->nr_workers; i++) {
 		result->nr_blocks_read += checker->workers[i].nr_read;
 		result->nr_unreadable += checker->workers[i].nr_unreadable;

@@ -141,6 +141,7 @@ void tp_found(struct tp_finder *finder, const struct tp_finding *finding, const 
 	va_list args;
 
 	finder->nr_of_severity[finding->severity]++;
+	finder->nr_underfull += finding->rule == THINP_CHECK_N7;
 	if (finding->severity == THINP_CHECK_FATAL && hides_references(finding->rule))
 		finder->broken |= 1u << finding->part;
 	va_start(args, format);
@@ -155,10 +156,12 @@ void tp_finder_join(struct tp_finder *to, struct tp_finder *from)
 		keep(to, &from->kept[i]);
 	for (size_t i = 0; i <= THINP_CHECK_STATE; i++)
 		to->nr_of_severity[i] += from->nr_of_severity[i];
+	to->nr_underfull += from->nr_underfull;
 	to->broken |= from->broken;
 	to->is_short |= from->is_short;
 	tp_finder_exit(from);
 	memset(from->nr_of_severity, 0, sizeof(from->nr_of_severity));
+	from->nr_underfull = 0;
 }
 
 static int tell(const struct tp_finding *kept, thinp_check_finding_fn fn, void *ctx)

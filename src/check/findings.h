@@ -37,7 +37,8 @@ struct tp_finder {
 	size_t room;
 	uint32_t nr_of_rule[TP_CHECK_NR_RULES];
 	uint64_t nr_of_severity[THINP_CHECK_STATE + 1];
-	uint32_t broken; /* bit for each part in which damage may hide references */
+	uint64_t nr_underfull; /* nodes: N7, which kernels mend by themselves */
+	uint32_t broken;       /* bit for each part in which damage may hide references */
 };
 
 /* A finding without numbers, to be filled in. */

@@ -238,20 +238,32 @@ static int clear_mark(struct thinp_pool *pool)
 	return r ? give_up(pool, r) : 0;
 }
 
+/* A node that is too empty is no reason to keep a pool from being used: kernels work with it, and mend it when they remove
+ * something beside it. One with an odd capacity is: there the kernel fails, and sets the mark again. */
+static int refuse_to_clear(const struct thinp_check_result *found, const struct tp_fixes *fixes)
+{
+	uint64_t nr_meta = found->nr_meta - fixes->nr_underfull;
+
+	if (!found->nr_fatal && !found->nr_leak && !nr_meta)
+		return 0;
+	return tp_fail(THINP_ECORRUPT, THINP_NO_BLOCK,
+		       "%" PRIu64 " fatal findings, %" PRIu64 " leaks, %" PRIu64 " wrong numbers: the mark stays",
+		       found->nr_fatal, found->nr_leak, nr_meta);
+}
+
 int thinp_check_clear_needs_check(struct thinp_pool *pool, const struct thinp_check_opts *user_opts,
 				  struct thinp_check_result *result)
 {
 	struct thinp_check_result now = {.size = sizeof(now)};
+	struct tp_fixes fixes = {.is_short = true}; /* nothing is to be kept */
 	struct thinp_check_opts opts;
 	int r = begin(pool, user_opts, &opts);
 
 	if (!r)
-		r = tp_check(pool->io, NULL, 0, &opts, NULL, &now);
+		r = tp_check(pool->io, NULL, 0, &opts, &fixes, &now);
 	if (!r && result)
 		tp_result_give(result, &now, sizeof(now));
-	if (!r && (now.nr_fatal || now.nr_leak || now.nr_meta))
-		r = tp_fail(THINP_ECORRUPT, THINP_NO_BLOCK,
-			    "%" PRIu64 " fatal findings, %" PRIu64 " leaks, %" PRIu64 " wrong numbers: the mark stays",
-			    now.nr_fatal, now.nr_leak, now.nr_meta);
+	if (!r)
+		r = refuse_to_clear(&now, &fixes);
 	return r ? r : clear_mark(pool);
 }

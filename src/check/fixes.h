@@ -31,8 +31,9 @@ struct tp_fixes {
 	struct tp_fix *entries;
 	size_t nr;
 	size_t room;
-	uint64_t nr_found; /* all of them, and wrong sums */
-	bool is_short;     /* of memory */
+	uint64_t nr_found;     /* all of them, and wrong sums */
+	uint64_t nr_underfull; /* nodes; these are left as they are */
+	bool is_short;         /* of memory */
 	bool has_used[THINP_POOL_METADATA + 1];
 	uint64_t nr_used[THINP_POOL_METADATA + 1]; /* blocks in use, by space */
 };
