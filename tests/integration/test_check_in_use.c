@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Checking a pool while it is changed: what is checked is one commit, and what comes after it is not seen.
+ * Checking a pool while it is changed: what is checked is one commit, what comes after it is not seen, and nothing that fails
+ * in a check is felt by the transaction.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <cmocka.h>
 
 #include "store/store.h"
+#include "support/alloc_counting.h"
 #include "support/pool_model.h"
 #include "thin/pool.h"
 
@@ -19,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <thinp/check.h>
+#include <thinp/fault.h>
 #include <time.h>
 
 enum { NR_METADATA = 400, NR_DATA = 12000, FIRST_CHANGES = 8000 };
@@ -289,6 +292,199 @@ static void a_view_that_gives_way_ends_it_and_nothing_is_told(void **state)
 	pool_model_close(&m);
 }
 
+/* --- what fails --- */
+
+/* A pool with an open transaction on a device and in memory that fail on demand. */
+struct failing {
+	struct pool_model m;
+	struct thinp_io *memory;
+	struct thinp_fault *fault;
+	struct alloc_counting alloc;
+	struct thinp_check_result before; /* of the last commit */
+};
+
+static void open_failing(struct failing *f)
+{
+	const struct thinp_io_opts io_opts = {.size = sizeof(io_opts), .nr_blocks = NR_METADATA};
+	struct thinp_pool_opts opts = {.size = sizeof(opts), .cache_blocks = 128, .allocator = &f->alloc.table};
+	struct thinp_io *io;
+
+	memset(f, 0, sizeof(*f));
+	f->m.rng = seed;
+	alloc_counting_init(&f->alloc);
+	assert_int_equal(thinp_io_open_memory(&io_opts, &f->memory), 0);
+	assert_int_equal(thinp_fault_create(f->memory, NULL, &f->fault), 0);
+	assert_int_equal(thinp_fault_open(f->fault, NULL, &io), 0);
+	pool_model_open_on(&f->m, io, NR_DATA, &opts);
+	f->m.stride = 7;
+	change_and_commit(&f->m, 500);
+}
+
+static void close_failing(struct failing *f)
+{
+	pool_model_close(&f->m);
+	alloc_counting_check(&f->alloc);
+	thinp_fault_destroy(f->fault);
+	thinp_io_close(f->memory);
+}
+
+static void begin_transaction(struct failing *f)
+{
+	check_clean(f->m.pool, NULL, 0, &f->before);
+	pool_model_begin(&f->m);
+	for (unsigned i = 0; i < 20; i++)
+		change(&f->m);
+}
+
+/* The transaction is what it was: it goes on, and then it is made or forgotten. No view is left. */
+static void end_transaction(struct failing *f, bool commit)
+{
+	struct thinp_store_info info = {.size = sizeof(info)};
+	struct thinp_check_result now;
+
+	assert_int_equal(thinp_pool_status(f->m.pool), 0);
+	thinp_store_get_info(f->m.pool->store, &info);
+	assert_int_equal(info.nr_views, 0);
+	check_clean(f->m.pool, NULL, 0, &now);
+	assert_same(&f->before, &now);
+	for (unsigned i = 0; i < 20; i++)
+		change(&f->m);
+	if (commit)
+		pool_model_commit(&f->m);
+	else
+		pool_model_abort(&f->m);
+	pool_model_compare(&f->m);
+}
+
+/* The n-th allocation fails, of the check or for its view. True: there is one. */
+static bool check_without_memory(struct failing *f, size_t n, bool and_all_behind)
+{
+	unsigned nr_found = 0;
+	const struct thinp_check_opts opts = {
+		.size = sizeof(opts), .allocator = &f->alloc.table, .finding = count_finding, .finding_ctx = &nr_found};
+	struct thinp_check_result result = {.size = sizeof(result), .nr_fatal = 4711};
+	size_t live_bytes = f->alloc.live_bytes;
+	bool has_failed;
+	int r;
+
+	(and_all_behind ? alloc_counting_fail_from : alloc_counting_fail)(&f->alloc, n);
+	r = thinp_check_pool(f->m.pool, &opts, &result);
+	has_failed = alloc_counting_has_failed(&f->alloc);
+	alloc_counting_fail(&f->alloc, 0);
+	assert_int_equal(f->alloc.live_bytes, live_bytes);
+	assert_int_equal(nr_found, 0);
+	if (r)
+		assert_true(has_failed && r == THINP_ENOMEM && result.nr_fatal == 4711);
+	else
+		assert_same(&f->before, &result);
+	return has_failed;
+}
+
+static void OOMLOOP_a_transaction_goes_on_when_a_check_has_no_memory(void **state)
+{
+	struct failing f;
+	size_t n[2];
+
+	(void)state;
+	open_failing(&f);
+	for (int and_all_behind = 0; and_all_behind < 2; and_all_behind++) {
+		bool has_failed = true;
+
+		for (n[and_all_behind] = 0; has_failed;) {
+			begin_transaction(&f);
+			has_failed = check_without_memory(&f, ++n[and_all_behind], and_all_behind);
+			end_transaction(&f, n[and_all_behind] % 2);
+		}
+	}
+	print_message("%zu and %zu allocations\n", n[0], n[1]);
+	assert_true(n[0] > 10 && n[1] > 10);
+	close_failing(&f);
+}
+
+static int expect_unreadable(void *ctx, const struct thinp_check_finding *finding)
+{
+	unsigned *nr_unreadable = ctx;
+
+	*nr_unreadable += finding->rule == THINP_CHECK_BL2;
+	/* what was not read is not taken for a leak, nor for anything else that could be put right */
+	assert_true(finding->severity == THINP_CHECK_FATAL || finding->severity == THINP_CHECK_STATE);
+	return 0;
+}
+
+/* The n-th read fails, and so many behind it. A block is read once more; then it is a finding, and what cannot be known from
+ * then on is told, too. True: there is such a read. */
+static bool check_without_device(struct failing *f, uint64_t n, uint64_t nr_failing)
+{
+	unsigned nr_unreadable = 0;
+	const struct thinp_check_opts opts = {
+		.size = sizeof(opts), .finding = expect_unreadable, .finding_ctx = &nr_unreadable};
+	const struct thinp_fault_rule rule = {.size = sizeof(rule),
+					      .kinds = THINP_FAULT_ON_READ,
+					      .action = THINP_FAULT_FAIL,
+					      .nth = n,
+					      .times = nr_failing};
+	struct thinp_check_result result = {.size = sizeof(result)};
+	uint64_t id, nr_fired = 0;
+
+	assert_int_equal(thinp_fault_add(f->fault, &rule, &id), 0);
+	assert_int_equal(thinp_check_pool(f->m.pool, &opts, &result), 0);
+	assert_int_equal(thinp_fault_get_counts(f->fault, id, NULL, &nr_fired), 0);
+	thinp_fault_clear(f->fault);
+	if (nr_unreadable)
+		assert_true(nr_fired > 1 && result.nr_fatal >= nr_unreadable && result.nr_unreadable);
+	else
+		assert_same(&f->before, &result);
+	assert_true(nr_unreadable || nr_fired < 2 || nr_failing != THINP_FAULT_ALWAYS);
+	return nr_fired;
+}
+
+static void ERRLOOP_a_transaction_goes_on_when_a_check_cannot_read(void **state)
+{
+	static const uint64_t nr_failing[] = {1, 2, THINP_FAULT_ALWAYS};
+	struct failing f;
+
+	(void)state;
+	open_failing(&f);
+	for (size_t i = 0; i < sizeof(nr_failing) / sizeof(nr_failing[0]); i++) {
+		bool has_failed = true;
+		uint64_t n = 0;
+
+		while (has_failed) {
+			begin_transaction(&f);
+			has_failed = check_without_device(&f, ++n, nr_failing[i]);
+			end_transaction(&f, n % 2);
+		}
+		print_message("%" PRIu64 " reads\n", n);
+		assert_true(n > 10);
+	}
+	close_failing(&f);
+}
+
+/* What the open transaction has changed stays in memory. */
+static void a_check_writes_nothing(void **state)
+{
+	struct thinp_check_result now;
+	const struct thinp_fault_rule rule = {.size = sizeof(rule),
+					      .kinds = THINP_FAULT_ON_WRITE | THINP_FAULT_ON_FLUSH,
+					      .action = THINP_FAULT_FAIL,
+					      .nth = 1,
+					      .times = THINP_FAULT_ALWAYS};
+	uint64_t id, nr_fired = 0;
+	struct failing f;
+
+	(void)state;
+	open_failing(&f);
+	begin_transaction(&f);
+	assert_int_equal(thinp_fault_add(f.fault, &rule, &id), 0);
+	check_clean(f.m.pool, NULL, 0, &now);
+	assert_same(&f.before, &now);
+	assert_int_equal(thinp_fault_get_counts(f.fault, id, NULL, &nr_fired), 0);
+	assert_int_equal(nr_fired, 0);
+	thinp_fault_clear(f.fault);
+	end_transaction(&f, true);
+	close_failing(&f);
+}
+
 /* --- a thread that changes, and one that checks --- */
 
 struct checking {
@@ -340,6 +536,9 @@ int main(void)
 		cmocka_unit_test(the_metadata_snapshot_stays_what_it_is),
 		cmocka_unit_test(damage_is_found_all_the_same),
 		cmocka_unit_test(a_view_that_gives_way_ends_it_and_nothing_is_told),
+		cmocka_unit_test(OOMLOOP_a_transaction_goes_on_when_a_check_has_no_memory),
+		cmocka_unit_test(ERRLOOP_a_transaction_goes_on_when_a_check_cannot_read),
+		cmocka_unit_test(a_check_writes_nothing),
 		cmocka_unit_test(another_thread_checks_while_one_changes),
 	};
 	const char *text = getenv("THINP_TEST_SEED");
