@@ -229,11 +229,11 @@ static int plan(struct removal *rm)
 }
 
 /* Values of leaves that others own get an owner when they are copied. */
-static uint64_t nr_values_changed(const struct removal *rm)
+static uint64_t nr_values_copied(const struct removal *rm)
 {
-	uint64_t nr = rm->nr_gone + (rm->is_shared ? rm->nr_values : 0);
-
-	return nr + (rm->is_shared && rm->is_tight ? 2 * rm->nr_leaves * rm->capacity : 0);
+	if (!rm->is_shared)
+		return 0;
+	return rm->nr_values + (rm->is_tight ? 2 * rm->nr_leaves * rm->capacity : 0);
 }
 
 static int reserve(const struct removal *rm)
@@ -242,13 +242,10 @@ static int reserve(const struct removal *rm)
 	uint64_t times = rm->is_tight ? TP_MAX_NEIGHBOURS : 1;
 	uint64_t nr_blocks = times * (rm->nr_internal + rm->nr_leaves);
 
-	nr_blocks += tp_tm_cost_of_raising(rm->tm, times * rm->nr_internal * TP_LOOK_MOST_CHILDREN);
-	if (type->cost) {
-		uint64_t nr = nr_values_changed(rm);
-
-		nr_blocks += type->cost(type->ctx, nr < SIZE_MAX ? (size_t)nr : SIZE_MAX);
-	}
-	return thinp_tm_reserve(rm->tm, nr_blocks, rm->is_shared ? 0 : THINP_RESERVE_RELEASE | THINP_RESERVE_WHOLE);
+	if (rm->is_shared || rm->is_tight)
+		nr_blocks += tp_tm_cost_of_raising(rm->tm, times * rm->nr_internal * TP_LOOK_MOST_CHILDREN);
+	nr_blocks += tp_btree_cost_of_dec(type, rm->nr_gone) + tp_btree_cost_of_inc(type, nr_values_copied(rm));
+	return thinp_tm_reserve(rm->tm, nr_blocks, rm->is_shared ? 0 : THINP_RESERVE_RELEASE);
 }
 
 /* --- removing -------------------------------------------------------------------------------------------------------- */
