@@ -265,21 +265,21 @@ static void more_leaks_than_are_noted_at_once(void **state)
 	thinp_io_close(io);
 }
 
-/* Gives free metadata blocks a reference, until so many are left beside those that a commit needs. A kernel that knows of no
- * reserve can leave a pool so. */
+/* Takes metadata blocks, until so many are left beside those that a commit needs. A kernel that knows of no reserve can leave a
+ * pool so. */
 static void lose_metadata(struct thinp_pool *pool, uint64_t nr_left)
 {
 	struct thinp_sm *metadata = pool->store->metadata;
 	struct thinp_sm_info info = {.size = sizeof(info)};
+	struct thinp_alloc table = {.size = sizeof(table)};
 
 	assert_int_equal(thinp_pool_begin(pool), 0);
+	thinp_sm_get_alloc(metadata, &table);
 	thinp_sm_get_info(metadata, &info);
-	for (uint64_t block = 0; block < info.nr_blocks && info.nr_allocatable > info.commit_cost + nr_left; block++) {
-		uint32_t count;
+	while (info.nr_allocatable > info.commit_cost + nr_left) {
+		thinp_block_t block;
 
-		assert_int_equal(thinp_sm_count(metadata, block, &count), 0);
-		if (!count)
-			assert_int_equal(thinp_sm_inc(metadata, block, 1), 0);
+		assert_int_equal(table.take(table.ctx, THINP_CAUSE_USER, &block), 0);
 		thinp_sm_get_info(metadata, &info);
 	}
 	assert_int_equal(thinp_pool_commit(pool), 0);
