@@ -97,6 +97,24 @@ struct thinp_btree_cursor; /* opaque: defined in src/btree */
 THINP_API int thinp_btree_lookup(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
 				 const uint64_t *keys, void *value_le);
 
+/** Find the value of a key, if all nodes on the way to it are in memory. Never waits for the device: what is not known is
+ *  told as that, and never as absent. thinp_btree_lookup(), on a thread that may wait, finds it, and leaves the way in
+ *  memory.
+ *
+ *  @param reader         where to read
+ *  @param type           what the tree is; borrowed for the call
+ *  @param root           the tree
+ *  @param keys           one key for each level
+ *  @param[out] value_le  the value in on-disk form; NULL: only tell whether there is one
+ *  @retval 0                 found
+ *  @retval THINP_ENODATA     no such key
+ *  @retval THINP_EWOULDBLOCK a node is not in memory
+ *  @retval THINP_ECORRUPT    a node failed its check
+ *  @retval THINP_EINVAL      the type is not one a tree can have
+ */
+THINP_API int thinp_btree_lookup_cached(struct thinp_reader *reader, const struct thinp_btree_type *type,
+					thinp_block_t root, const uint64_t *keys, void *value_le);
+
 /** Find the values of many keys at once: their ways down the tree are gone together, so that one waits for memory
  *  or the device while the others go on.
  *

@@ -41,6 +41,7 @@ enum thinp_err {
 	THINP_ESTALE = -10019,      /**< what it shows has changed since */
 	THINP_EEXIST = -10020,      /**< there is one already */
 	THINP_ENEEDSCHECK = -10021, /**< the metadata must be checked before it is changed */
+	THINP_EWOULDBLOCK = -10022, /**< not in memory: only a call that may wait for the device can tell */
 };
 
 /** What is known of the last failure on this thread. */

@@ -314,6 +314,21 @@ static_assert(sizeof(struct thinp_mapped_run) == 32, "published layout, version 
 THINP_API int thinp_pool_lookup(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block,
 				struct thinp_mapping *mapping);
 
+/** Find a mapping, if all that leads to it is in memory. Never waits for the device: for a thread that must not. When it is
+ *  told that it is not known, another thread finds it by thinp_pool_lookup(), and then it is in memory for a while.
+ *
+ *  @param pool           the pool
+ *  @param dev_id         the device
+ *  @param virtual_block  which block of it
+ *  @param[out] mapping   where it is
+ *  @retval 0                 found
+ *  @retval THINP_ENODATA     not mapped, or no such device
+ *  @retval THINP_EWOULDBLOCK not known without the device
+ *  @retval THINP_ECORRUPT    a block failed its check
+ */
+THINP_API int thinp_pool_lookup_cached(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block,
+				       struct thinp_mapping *mapping);
+
 /** Find the first mapped block in a range, and how far mappings go on from there in a row.
  *
  *  @param pool           the pool

@@ -46,6 +46,7 @@ static const struct err_entry entries[] = {
 	{THINP_ESTALE, ESTALE, "THINP_ESTALE", "what it shows has changed since"},
 	{THINP_EEXIST, EEXIST, "THINP_EEXIST", "exists already"},
 	{THINP_ENEEDSCHECK, EPERM, "THINP_ENEEDSCHECK", "the metadata must be checked first"},
+	{THINP_EWOULDBLOCK, EAGAIN, "THINP_EWOULDBLOCK", "not in memory"},
 };
 
 /* Further errnos that have a code of ours; looked at first. */

@@ -16,7 +16,10 @@ static int no_device(uint64_t dev_id)
 	return tp_fail(THINP_ENODATA, THINP_NO_BLOCK, "the pool has no device %" PRIu64, dev_id);
 }
 
-static int get_snapshotted_time(struct thinp_pool *pool, uint64_t dev_id, uint32_t *time)
+typedef int lookup_fn(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+		      const uint64_t *keys, void *value_le);
+
+static inline int get_snapshotted_time(struct thinp_pool *pool, lookup_fn *look_up, uint64_t dev_id, uint32_t *time)
 {
 	const struct tp_device_details *known = tp_thin_find_record(pool, dev_id);
 	struct tp_device_details details;
@@ -27,7 +30,7 @@ static int get_snapshotted_time(struct thinp_pool *pool, uint64_t dev_id, uint32
 		*time = known->snapshotted_time;
 		return 0;
 	}
-	r = thinp_btree_lookup(pool->reader, &tp_thin_details_type, pool->shown->details_root, &dev_id, value);
+	r = look_up(pool->reader, &tp_thin_details_type, pool->shown->details_root, &dev_id, value);
 	if (r)
 		return r == THINP_ENODATA ? no_device(dev_id) : r;
 	tp_device_details_unpack(value, &details);
@@ -35,22 +38,34 @@ static int get_snapshotted_time(struct thinp_pool *pool, uint64_t dev_id, uint32
 	return 0;
 }
 
-int thinp_pool_lookup(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block, struct thinp_mapping *out)
+static inline int find_mapping(struct thinp_pool *pool, lookup_fn *look_up, uint64_t dev_id, uint64_t virtual_block,
+			       struct thinp_mapping *out)
 {
 	const uint64_t keys[] = {dev_id, virtual_block};
 	struct tp_mapping mapping;
 	uint8_t value[TP_MAPPING_SIZE];
 	uint32_t time = 0;
-	int r = get_snapshotted_time(pool, dev_id, &time);
+	int r = get_snapshotted_time(pool, look_up, dev_id, &time);
 
 	if (!r)
-		r = thinp_btree_lookup(pool->reader, &tp_thin_tree_type, pool->shown->mapping_root, keys, value);
+		r = look_up(pool->reader, &tp_thin_tree_type, pool->shown->mapping_root, keys, value);
 	if (r)
 		return r;
 	tp_mapping_unpack(value, &mapping);
 	*out = (struct thinp_mapping){
 		.data_block = mapping.data_block, .time = mapping.time, .is_shared = time > mapping.time};
 	return 0;
+}
+
+int thinp_pool_lookup(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block, struct thinp_mapping *mapping)
+{
+	return find_mapping(pool, thinp_btree_lookup, dev_id, virtual_block, mapping);
+}
+
+int thinp_pool_lookup_cached(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block,
+			     struct thinp_mapping *mapping)
+{
+	return find_mapping(pool, thinp_btree_lookup_cached, dev_id, virtual_block, mapping);
 }
 
 /* --- runs ------------------------------------------------------------------------------------------------------------ */

@@ -15,10 +15,10 @@
 
 /* All codes, so that one without its texts is noticed. A switch without default makes the compiler name a new one. */
 static const int codes[] = {
-	THINP_ENOMEM,    THINP_EIO,          THINP_ENOSPC,      THINP_ECORRUPT, THINP_EINVAL,    THINP_ENOTSUP,
-	THINP_EBUSY,     THINP_ENODATA,      THINP_ENOENT,      THINP_EACCES,   THINP_EROFS,     THINP_ERANGE,
-	THINP_ECANCELED, THINP_EUNFORMATTED, THINP_EFORKED,     THINP_EUNKNOWN, THINP_EREFCOUNT, THINP_EMUSTABORT,
-	THINP_ESTALE,    THINP_EEXIST,       THINP_ENEEDSCHECK,
+	THINP_ENOMEM,    THINP_EIO,          THINP_ENOSPC,      THINP_ECORRUPT,    THINP_EINVAL,    THINP_ENOTSUP,
+	THINP_EBUSY,     THINP_ENODATA,      THINP_ENOENT,      THINP_EACCES,      THINP_EROFS,     THINP_ERANGE,
+	THINP_ECANCELED, THINP_EUNFORMATTED, THINP_EFORKED,     THINP_EUNKNOWN,    THINP_EREFCOUNT, THINP_EMUSTABORT,
+	THINP_ESTALE,    THINP_EEXIST,       THINP_ENEEDSCHECK, THINP_EWOULDBLOCK,
 };
 #define NR_CODES (sizeof(codes) / sizeof(codes[0]))
 
@@ -50,6 +50,7 @@ static const char *spelled(enum thinp_err code)
 		SPELL(THINP_ESTALE);
 		SPELL(THINP_EEXIST);
 		SPELL(THINP_ENEEDSCHECK);
+		SPELL(THINP_EWOULDBLOCK);
 	}
 #undef SPELL
 	return NULL;
@@ -114,8 +115,8 @@ static void a_number_that_is_no_code_is_named_as_such(void **state)
 
 /* For what only this library can find out; no system call has ever failed of them. */
 static const int our_own[] = {
-	THINP_EUNFORMATTED, THINP_EFORKED, THINP_EUNKNOWN, THINP_EREFCOUNT,
-	THINP_EMUSTABORT,   THINP_ESTALE,  THINP_EEXIST,   THINP_ENEEDSCHECK,
+	THINP_EUNFORMATTED, THINP_EFORKED, THINP_EUNKNOWN,    THINP_EREFCOUNT,   THINP_EMUSTABORT,
+	THINP_ESTALE,       THINP_EEXIST,  THINP_ENEEDSCHECK, THINP_EWOULDBLOCK,
 };
 
 static bool is_our_own(int code)

@@ -53,6 +53,67 @@ static void every_key_of_a_random_tree_is_found_and_no_other(void **state)
 	tree_zoo_random(expect_all_lookups, 400);
 }
 
+/* --- without waiting ------------------------------------------------------------------------------------------------- */
+
+static size_t nr_known, nr_unknown;
+
+/* The same answer as from a look-up that may wait, or none. */
+static int look_in_cache(struct tree *tree, const uint64_t *keys)
+{
+	const struct tree_model *model = &tree->model;
+	uint64_t before = atomic_load(&tree->image.nr_reads);
+	size_t i = tree_model_find(model, keys);
+	uint8_t value[TREE_MAX_VALUE_SIZE];
+	int r;
+
+	value[0] = 0xa5;
+	r = thinp_btree_lookup_cached(tree->reader.reader, &model->type, model->root, keys, value);
+	assert_int_equal(atomic_load(&tree->image.nr_reads), before);
+	if (r)
+		assert_int_equal(value[0], 0xa5);
+	else
+		tree_model_expect(model, i, keys, value);
+	if (r != THINP_EWOULDBLOCK)
+		assert_int_equal(r, tree_model_is(model, i, keys) ? 0 : THINP_ENODATA);
+	nr_known += r != THINP_EWOULDBLOCK;
+	nr_unknown += r == THINP_EWOULDBLOCK;
+	return r;
+}
+
+static void look_without_waiting(struct tree *tree)
+{
+	for (size_t i = 0; i < tree_model_nr_probes(&tree->model); i++) {
+		uint64_t keys[THINP_BTREE_MAX_LEVELS];
+
+		tree_model_probe(&tree->model, i, keys);
+		(void)look_in_cache(tree, keys);
+		expect_lookup(tree, keys);
+		(void)look_in_cache(tree, keys);
+	}
+}
+
+static void TM_10_a_lookup_that_must_not_wait_tells_unknown_from_absent(void **state)
+{
+	(void)state;
+	tree_zoo_plain(look_without_waiting);
+	tree_zoo_nested(look_without_waiting);
+	assert_true(nr_known > 1000 && nr_unknown > 1000);
+}
+
+static void a_way_that_was_gone_once_is_known(void **state)
+{
+	const struct tree_shape shape = {.per_leaf = 3, .per_node = 2, .min_depth = 4};
+	struct tree tree;
+	uint64_t key = 1;
+
+	(void)state;
+	tree_open(&tree, &shape, 8, 20, 1, 100);
+	assert_int_equal(look_in_cache(&tree, &key), THINP_EWOULDBLOCK);
+	expect_lookup(&tree, &key);
+	assert_int_not_equal(look_in_cache(&tree, &key), THINP_EWOULDBLOCK);
+	tree_close(&tree);
+}
+
 /* --- empty and edges ------------------------------------------------------------------------------------------------- */
 
 static void BT_17_nothing_is_found_in_an_empty_tree(void **state)
@@ -280,6 +341,8 @@ int main(void)
 		cmocka_unit_test(every_key_of_a_plain_tree_is_found_and_no_other),
 		cmocka_unit_test(every_key_of_a_nested_tree_is_found_and_no_other),
 		cmocka_unit_test(every_key_of_a_random_tree_is_found_and_no_other),
+		cmocka_unit_test(TM_10_a_lookup_that_must_not_wait_tells_unknown_from_absent),
+		cmocka_unit_test(a_way_that_was_gone_once_is_known),
 		cmocka_unit_test(BT_17_nothing_is_found_in_an_empty_tree),
 		cmocka_unit_test(BT_18_keys_at_the_edges_are_ordinary_keys),
 		cmocka_unit_test(a_tree_of_the_greatest_depth_is_read),

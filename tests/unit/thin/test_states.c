@@ -336,6 +336,55 @@ static void TH_29_the_roots_of_space_maps_fit_their_fields(void **state)
 	assert_true(sb.data_sm.nr_blocks == UINT64_MAX && sb.metadata_sm.ref_count_root == UINT64_MAX);
 }
 
+/* --- threads that must not wait --------------------------------------------------------------------------------------- */
+
+static uint64_t nr_reads(const struct world *w)
+{
+	struct thinp_fault_stats stats = {.size = sizeof(stats)};
+
+	thinp_fault_get_stats(w->fault, &stats);
+	return stats.reads;
+}
+
+static void expect_cached(struct world *w, uint64_t dev_id, uint64_t block, int code)
+{
+	struct thinp_mapping cached = {.data_block = 4711}, mapping;
+	uint64_t before = nr_reads(w);
+
+	assert_int_equal(thinp_pool_lookup_cached(w->pool, dev_id, block, &cached), code);
+	assert_int_equal(nr_reads(w), before);
+	if (code) {
+		assert_int_equal(cached.data_block, 4711);
+		return;
+	}
+	assert_int_equal(thinp_pool_lookup(w->pool, dev_id, block, &mapping), 0);
+	assert_memory_equal(&cached, &mapping, sizeof(mapping));
+}
+
+static void TM_10_a_mapping_that_is_not_in_memory_is_unknown_and_not_absent(void **state)
+{
+	struct thinp_mapping mapping;
+	struct world w;
+
+	(void)state;
+	open_world(&w);
+	thinp_pool_close(w.pool);
+	assert_int_equal(thinp_pool_open(w.io, &defaults, &w.pool), 0);
+	expect_cached(&w, 1, 5, THINP_EWOULDBLOCK);   /* mapped */
+	expect_cached(&w, 1, 500, THINP_EWOULDBLOCK); /* not mapped */
+	expect_cached(&w, 2, 5, THINP_EWOULDBLOCK);   /* no such device */
+	assert_int_equal(thinp_pool_lookup(w.pool, 2, 5, &mapping), THINP_ENODATA);
+	expect_cached(&w, 2, 5, THINP_ENODATA);
+	expect_cached(&w, 1, 5, THINP_EWOULDBLOCK); /* its details are known, its mappings are not */
+	assert_int_equal(thinp_pool_lookup(w.pool, 1, 5, &mapping), 0);
+	expect_cached(&w, 1, 5, 0);
+	expect_cached(&w, 1, 500, THINP_ENODATA);
+	assert_int_equal(thinp_pool_begin(w.pool), 0);
+	assert_int_equal(map(w.pool, 1, 500, 1), 0);
+	expect_cached(&w, 1, 500, 0);
+	close_world(&w);
+}
+
 /* --- times ----------------------------------------------------------------------------------------------------------- */
 
 static void expect_times(struct thinp_pool *pool, uint64_t dev_id, uint32_t created, uint32_t snapped)
@@ -511,6 +560,7 @@ int main(void)
 		cmocka_unit_test(TH_14_TH_16_after_a_commit_that_failed_all_is_as_before),
 		cmocka_unit_test(TH_07_metadata_beyond_the_limit_is_left_unused),
 		cmocka_unit_test(TH_29_the_roots_of_space_maps_fit_their_fields),
+		cmocka_unit_test(TM_10_a_mapping_that_is_not_in_memory_is_unknown_and_not_absent),
 		cmocka_unit_test(TH_20_times_are_those_that_linux_keeps),
 		cmocka_unit_test(TH_30_a_torn_superblock_is_one_commit_or_the_other),
 		cmocka_unit_test(TH_22_a_huge_device_is_deleted_in_steps),
