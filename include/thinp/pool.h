@@ -405,6 +405,28 @@ THINP_API int thinp_pool_abort(struct thinp_pool *pool);
  */
 THINP_API int thinp_pool_status(const struct thinp_pool *pool);
 
+/** Tell whether the open transaction has changed anything, so that a commit of it would write.
+ *
+ *  @param pool             the pool
+ *  @param[out] is_changed  false: all is as in the last commit, or no transaction is open
+ *  @retval 0            done
+ *  @retval THINP_EROFS  the pool was opened for reading
+ */
+THINP_API int thinp_pool_is_changed(struct thinp_pool *pool, bool *is_changed);
+
+/** Tell whether the open transaction has made a device, or touched its mappings or its details: whether who has been promised
+ *  that the device is durable must wait for a commit.
+ *
+ *  @param pool             the pool
+ *  @param dev_id           the device
+ *  @param[out] is_changed  false: the device is as in the last commit. True may also be told when what was changed has been
+ *                          changed back
+ *  @retval 0            done
+ *  @retval THINP_EROFS  the pool was opened for reading
+ *  @return or as thinp_pool_get_device()
+ */
+THINP_API int thinp_pool_device_is_changed(struct thinp_pool *pool, uint64_t dev_id, bool *is_changed);
+
 /** Set the number that user space keeps in step with the pool, if it is what the caller believes.
  *
  *  @param pool  the pool

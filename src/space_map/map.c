@@ -281,6 +281,18 @@ int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks)
 
 /* --- the end of a transaction --- */
 
+bool tp_sm_is_changed(const struct thinp_sm *sm)
+{
+	if (sm->now.nr_blocks != sm->committed.nr_blocks || sm->has_queued ||
+	    sm->now.overflow_generation != sm->committed.overflow_generation)
+		return true;
+	for (const struct tp_page *page = tp_directory_next(&sm->pages, 0); page;
+	     page = tp_directory_next(&sm->pages, page->number + 1))
+		if (page->is_dirty)
+			return true;
+	return false;
+}
+
 void tp_sm_get_root(const struct thinp_sm *sm, struct tp_sm_root *root)
 {
 	*root = (struct tp_sm_root){

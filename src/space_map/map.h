@@ -85,6 +85,9 @@ int tp_sm_write_anew(struct thinp_sm *sm, uint64_t bitmap) TP_MUST_USE;
 /* The root record has a wrong number of blocks in use: in truth it is this. Before any count is changed. */
 void tp_sm_set_nr_used(struct thinp_sm *sm, uint64_t nr_used);
 
+/* Is there something to record? Counts that have changed, and changed back, count, too. */
+bool tp_sm_is_changed(const struct thinp_sm *sm);
+
 /* The root record, right after recording. */
 void tp_sm_get_root(const struct thinp_sm *sm, struct tp_sm_root *root);
 

@@ -56,6 +56,7 @@ const struct cannot_fail failures_none[] = {
 	{"thinp_pool_get_space", FIGURES},
 	{"thinp_pool_lookup_cached", MEMORY},
 	{"thinp_pool_status", FIGURES},
+	{"thinp_pool_is_changed", MEMORY},
 	{"thinp_pool_set_needs_check", MEMORY},
 	{"thinp_pool_set_threshold", MEMORY},
 	{"thinp_pool_view_get_info", FIGURES},

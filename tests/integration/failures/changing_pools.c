@@ -429,6 +429,7 @@ static int look_up(struct stage *stage)
 	struct thinp_mapping mapping = {.time = 4711};
 	struct thinp_mapped_run run;
 	uint64_t last;
+	bool is_changed;
 	int r = thinp_pool_lookup(pool_of(stage), 1, 5, &mapping);
 
 	if (r) {
@@ -439,6 +440,8 @@ static int look_up(struct stage *stage)
 	r = thinp_pool_lookup_run(pool_of(stage), 1, 5, 90, &run);
 	if (!r)
 		r = thinp_pool_highest_mapped(pool_of(stage), 1, &last);
+	if (!r)
+		r = thinp_pool_device_is_changed(pool_of(stage), 1, &is_changed);
 	if (!r) {
 		assert_int_equal(run.length, 86);
 		assert_int_equal(last, 399);
@@ -626,6 +629,7 @@ const struct covered failures_of_changing_pools[] = {
 	{"thinp_pool_lookup", &changing},
 	{"thinp_pool_lookup_run", &changing},
 	{"thinp_pool_highest_mapped", &changing},
+	{"thinp_pool_device_is_changed", &changing},
 	{"thinp_pool_set_transaction_id", &changing},
 	{"thinp_pool_create_device", &changing},
 	{"thinp_pool_create_snapshot", &changing},
