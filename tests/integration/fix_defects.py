@@ -6,8 +6,8 @@
 
 The defects are those of defects.py and some more. `thinp check --fix-leaks --clear-needs-check` must leave an image with
 a fatal finding as it is, byte for byte; else put right all leaks and numbers that are kept twice, and take the mark away if
-nothing is left but nodes that are too empty. What is put right must be sound to thin_check 0.9, to thin_check 1.1 (by THINP_THIN_CHECK_1), and to refcheck,
-and have the same mappings as before.
+nothing is left but nodes that are too empty. What is put right must be sound to thin_check 0.9, to thin_check 1.1 (by
+THINP_THIN_CHECK_1), and to refcheck, and have the same mappings as before.
 """
 import json
 import os
