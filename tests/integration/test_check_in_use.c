@@ -424,10 +424,14 @@ static bool check_without_device(struct failing *f, uint64_t n, uint64_t nr_fail
 					      .nth = n,
 					      .times = nr_failing};
 	struct thinp_check_result result = {.size = sizeof(result)};
+	struct thinp_error_info before = {.size = sizeof(before)}, now = {.size = sizeof(now)};
 	uint64_t id, nr_fired = 0;
 
+	thinp_error_last(&before);
 	assert_int_equal(thinp_fault_add(f->fault, &rule, &id), 0);
 	assert_int_equal(thinp_check_pool(f->m.pool, &opts, &result), 0);
+	thinp_error_last(&now);
+	assert_memory_equal(&before, &now, sizeof(now)); /* it was no failure */
 	assert_int_equal(thinp_fault_get_counts(f->fault, id, NULL, &nr_fired), 0);
 	thinp_fault_clear(f->fault);
 	if (nr_unreadable)
