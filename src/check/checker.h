@@ -22,6 +22,7 @@
 #define TP_NO_DEVICE   UINT32_MAX
 #define TP_MANY        (UINT32_MAX - 1) /* devices */
 #define TP_NEVER_ALONE UINT32_MAX       /* a time that no mapping has */
+#define TP_NO_RUN      UINT64_MAX
 
 /* Who reaches a node, and what it is known to be. */
 #define TP_REACHED_LIVE  1u  /* from the last commit */
@@ -37,7 +38,11 @@ struct tp_node_info {
 		uint64_t lower;       /* until it is visited: no key may be lower */
 		uint64_t nr_mappings; /* then: in all leaves below */
 	};
-	uint64_t last;      /* nor greater */
+	union {
+		uint64_t last; /* until then: nor greater */
+		uint64_t
+			run_begin; /* then, of a leaf of mappings: its first data block, where all follow it; or TP_NO_RUN */
+	};
 	uint32_t snap_time; /* the earliest snapshotted_time of the live devices that reach it */
 	uint32_t device;    /* the one live device that reaches it: its place in the table; or TP_NO_DEVICE, TP_MANY */
 	uint32_t nr_refs;   /* pointers to it */
@@ -207,8 +212,11 @@ int tp_mappings_visit(struct tp_checker *checker);
 /* What a task does with each leaf; data NULL: it could not be read. */
 typedef int (*tp_leaf_fn)(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info);
 
-/* One task's part of the leaves of all mapping trees: it takes slices until there are no more. */
-int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_fn fn);
+/* Is a leaf to be read? */
+typedef bool (*tp_leaf_wanted_fn)(const struct tp_worker *worker, const struct tp_node_info *info);
+
+/* One task's part of the leaves of all mapping trees: it takes slices until there are no more. is_wanted NULL: all leaves. */
+int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_wanted_fn is_wanted, tp_leaf_fn fn);
 
 /* Sums up mappings from leaves to roots. */
 void tp_mappings_sum(struct tp_checker *checker);

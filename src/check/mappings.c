@@ -140,7 +140,7 @@ static int count_blocks(const struct leaf *leaf, bool is_run, bool is_beyond)
 	return tp_counts_add(counts, leaf->values, leaf->nr, alone_from);
 }
 
-static int visit_entries(const struct leaf *leaf)
+static int visit_entries(const struct leaf *leaf, struct tp_node_info *info)
 {
 	struct tp_doubts doubts;
 	bool is_run;
@@ -155,6 +155,8 @@ static int visit_entries(const struct leaf *leaf)
 	if (leaf->info->device == TP_MANY && doubts.is_own)
 		check_shared(leaf);
 	check_last_key(leaf);
+	if (is_run && !doubts.is_beyond)
+		info->run_begin = mapping_of(leaf, 0).data_block;
 	return count_blocks(leaf, is_run, doubts.is_beyond);
 }
 
@@ -175,6 +177,7 @@ static int visit_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t bl
 	if (is_node && !tp_node_is_leaf(data))
 		fail_depth(worker, block);
 	info->nr_mappings = 0;
+	info->run_begin = TP_NO_RUN;
 	if (!is_node || !tp_node_is_leaf(data)) {
 		info->flags |= TP_NODE_DAMAGED;
 		return 0;
@@ -184,7 +187,7 @@ static int visit_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t bl
 	leaf.nr = tp_node_nr_entries(data);
 	leaf.values = tp_node_values(data);
 	info->nr_mappings = leaf.nr;
-	return visit_entries(&leaf);
+	return visit_entries(&leaf, info);
 }
 
 static int visit_window(struct tp_worker *worker, tp_leaf_fn fn)
@@ -201,7 +204,7 @@ static int visit_window(struct tp_worker *worker, tp_leaf_fn fn)
 	return r;
 }
 
-static int visit_slice(struct tp_worker *worker, size_t slice, tp_leaf_fn fn)
+static int visit_slice(struct tp_worker *worker, size_t slice, tp_leaf_wanted_fn is_wanted, tp_leaf_fn fn)
 {
 	const struct tp_checker *checker = worker->checker;
 	uint32_t begin = (uint32_t)(slice * SLICE);
@@ -211,7 +214,7 @@ static int visit_slice(struct tp_worker *worker, size_t slice, tp_leaf_fn fn)
 	for (uint32_t i = 0; !r && nodes && i < SLICE; i++) {
 		const struct tp_node_info *info = &nodes[begin % TP_NODE_CHUNK + i];
 
-		if (info->part != THINP_CHECK_MAPPINGS || info->height)
+		if (info->part != THINP_CHECK_MAPPINGS || info->height || (is_wanted && !is_wanted(worker, info)))
 			continue;
 		worker->window.blocks[worker->window.nr++] = begin + i;
 		if (worker->window.nr == TP_WINDOW_BLOCKS)
@@ -220,7 +223,7 @@ static int visit_slice(struct tp_worker *worker, size_t slice, tp_leaf_fn fn)
 	return r;
 }
 
-int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_fn fn)
+int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_wanted_fn is_wanted, tp_leaf_fn fn)
 {
 	struct tp_checker *checker = worker->checker;
 	size_t nr_slices = checker->nr_chunks * (TP_NODE_CHUNK / SLICE);
@@ -232,14 +235,14 @@ int tp_mappings_visit_leaves(struct tp_worker *worker, tp_leaf_fn fn)
 		slice = atomic_fetch_add_explicit(&checker->next_slice, 1, memory_order_relaxed);
 		if (slice >= nr_slices)
 			break;
-		r = visit_slice(worker, slice, fn);
+		r = visit_slice(worker, slice, is_wanted, fn);
 	}
 	return !r && worker->window.nr ? visit_window(worker, fn) : r;
 }
 
 static int visit_all(struct tp_worker *worker)
 {
-	int r = tp_mappings_visit_leaves(worker, visit_leaf);
+	int r = tp_mappings_visit_leaves(worker, NULL, visit_leaf);
 
 	if (!r)
 		r = tp_counts_flush(&worker->live);

@@ -6,7 +6,8 @@
  * block must be. The counts tell whether that is broken; the second look tells who it is. D9: no device has a block twice.
  * A snapshot has its blocks where its origin has them. So for each block the virtual block of the first mapping is put
  * down, and only blocks that turn up in another place are looked at closely. That is done for the last commit and for the
- * metadata snapshot, each by itself.
+ * metadata snapshot, each by itself. Leaves that are known to be one run of data blocks, none of which is in use twice, are
+ * not read again.
  */
 #include "base/bytes.h"
 #include "check/checker.h"
@@ -20,11 +21,19 @@
 #define MAX_SEEN   65536u     /* mappings of such blocks that are looked at closely, for each task */
 #define MAX_PAIRS  16u        /* of these, that one is compared with */
 
-/* For each data block in use twice, where: a chunk of slots for each chunk of counts that has such blocks. */
+#define GROUP     1024u /* data blocks */
+#define NR_GROUPS (TP_COUNTS_CHUNK / GROUP)
+
+/* A chunk of counts, and where the blocks are: slots for groups that have blocks in use twice. */
+struct place_chunk {
+	_Atomic uint32_t *groups[NR_GROUPS];
+};
+
+/* For each data block in use twice, where. */
 struct tp_places {
 	size_t nr_chunks;
 	size_t nr_used;
-	_Atomic uint32_t **chunks;
+	struct place_chunk **chunks; /* NULL: none of its blocks is in use twice */
 	_Atomic size_t nr_moved;
 	uint32_t view;          /* TP_REACHED_LIVE or TP_REACHED_HELD */
 	struct tp_vector *seen; /* of each task */
@@ -96,6 +105,57 @@ static bool may_be_twice(const struct tp_checker *checker, uint64_t data_block)
 		       1;
 }
 
+/* Sixteen counts each of two counters: does one block have two or more in both together? */
+static bool has_two(uint64_t live, uint64_t held)
+{
+	uint64_t ones = UINT64_C(0x1111111111111111);
+	uint64_t any_live = (live | live >> 1 | live >> 2) & ones;
+	uint64_t any_held = (held | held >> 1 | held >> 2) & ones;
+
+	return used_twice(live) || used_twice(held) || (any_live & any_held);
+}
+
+/* The part of a word of counts that begins at block `first` which is about blocks from begin to end. */
+static uint64_t mask_of(uint64_t first, uint64_t begin, uint64_t end)
+{
+	uint64_t mask = UINT64_MAX;
+
+	if (begin > first)
+		mask <<= 4 * (begin - first);
+	if (end < first + 16)
+		mask &= ((uint64_t)1 << 4 * (end - first)) - 1;
+	return mask;
+}
+
+/* Can one of these blocks be there twice in the view? */
+static bool any_twice(const struct tp_checker *checker, uint32_t view, uint64_t begin, uint64_t end)
+{
+	const struct tp_worker *worker = &checker->workers[0];
+
+	for (uint64_t w = begin / 16; 16 * w < end; w++) {
+		uint64_t mask = mask_of(16 * w, begin, end);
+		uint64_t held = view == TP_REACHED_HELD ? tp_counts_word(&worker->held, w) : 0;
+
+		if (has_two(tp_counts_word(&worker->live, w) & mask, held & mask))
+			return true;
+	}
+	return false;
+}
+
+/* Can a leaf have such a block? Of a run that is known without reading it again. */
+static bool may_have_twice(const struct tp_checker *checker, const struct tp_node_info *info, uint32_t view)
+{
+	if (!(info->flags & view) || !info->nr_mappings)
+		return false;
+	return info->run_begin == TP_NO_RUN ||
+	       any_twice(checker, view, info->run_begin, info->run_begin + info->nr_mappings);
+}
+
+static bool has_twice(const struct tp_worker *worker, const struct tp_node_info *info)
+{
+	return may_have_twice(worker->checker, info, worker->checker->places->view);
+}
+
 static struct tp_mapping mapping_of(const uint8_t *data, uint32_t i)
 {
 	return tp_mapping_unpack64(tp_node_value64(data, i));
@@ -131,9 +191,14 @@ static void found_alone(struct tp_worker *worker, const uint8_t *data, uint32_t 
 		 finding.begin, mapping.data_block);
 }
 
+static bool may_be_alone(const struct tp_worker *worker, const struct tp_node_info *info)
+{
+	return info->device < TP_MANY && may_have_twice(worker->checker, info, TP_REACHED_LIVE);
+}
+
 static int name_alone(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info)
 {
-	if (info->device >= TP_MANY || !is_as_before(data, info))
+	if (!is_as_before(data, info))
 		return 0;
 	for (uint32_t i = 0; i < info->nr_mappings; i++) {
 		struct tp_mapping mapping = mapping_of(data, i);
@@ -146,7 +211,7 @@ static int name_alone(struct tp_worker *worker, const uint8_t *data, uint32_t bl
 
 static int name_all_alone(struct tp_worker *worker)
 {
-	return tp_mappings_visit_leaves(worker, name_alone);
+	return tp_mappings_visit_leaves(worker, may_be_alone, name_alone);
 }
 
 /* --- D9: finding blocks in more than one place --- */
@@ -157,12 +222,19 @@ static uint32_t place_of(uint64_t virtual_block)
 	return (uint32_t)(virtual_block % (MOVED - 1)) + 1;
 }
 
+static _Atomic uint32_t *slot_of(const struct tp_places *places, uint64_t data_block)
+{
+	const struct place_chunk *chunk = places->chunks[data_block / TP_COUNTS_CHUNK];
+
+	return &chunk->groups[data_block % TP_COUNTS_CHUNK / GROUP][data_block % GROUP];
+}
+
 static int note_place(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info)
 {
 	struct tp_places *places = worker->checker->places;
 
 	(void)block;
-	if (!(info->flags & places->view) || !is_as_before(data, info))
+	if (!is_as_before(data, info))
 		return 0;
 	for (uint32_t i = 0; i < info->nr_mappings; i++) {
 		uint64_t data_block = mapping_of(data, i).data_block;
@@ -172,7 +244,7 @@ static int note_place(struct tp_worker *worker, const uint8_t *data, uint32_t bl
 
 		if (!may_be_twice(worker->checker, data_block))
 			continue;
-		slot = &places->chunks[data_block / TP_COUNTS_CHUNK][data_block % TP_COUNTS_CHUNK];
+		slot = slot_of(places, data_block);
 		if (atomic_compare_exchange_strong_explicit(slot, &before, place, memory_order_relaxed,
 							    memory_order_relaxed) ||
 		    before == place)
@@ -185,7 +257,7 @@ static int note_place(struct tp_worker *worker, const uint8_t *data, uint32_t bl
 
 static int note_all_places(struct tp_worker *worker)
 {
-	return tp_mappings_visit_leaves(worker, note_place);
+	return tp_mappings_visit_leaves(worker, has_twice, note_place);
 }
 
 static int see_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t block, struct tp_node_info *info)
@@ -194,14 +266,13 @@ static int see_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t bloc
 	struct tp_vector *seen = &checker->places->seen[worker - checker->workers];
 	bool is_live = checker->places->view == TP_REACHED_LIVE;
 
-	if (!(info->flags & checker->places->view) || !is_as_before(data, info))
+	if (!is_as_before(data, info))
 		return 0;
 	for (uint32_t i = 0; i < info->nr_mappings && seen->nr < MAX_SEEN; i++) {
 		uint64_t data_block = mapping_of(data, i).data_block;
 		struct seen *entry;
 
-		if (!may_be_twice(checker, data_block) ||
-		    checker->places->chunks[data_block / TP_COUNTS_CHUNK][data_block % TP_COUNTS_CHUNK] != MOVED)
+		if (!may_be_twice(checker, data_block) || *slot_of(checker->places, data_block) != MOVED)
 			continue;
 		entry = tp_vector_add(checker, seen, sizeof(*entry));
 		if (!entry)
@@ -216,7 +287,7 @@ static int see_leaf(struct tp_worker *worker, const uint8_t *data, uint32_t bloc
 
 static int see_all(struct tp_worker *worker)
 {
-	return tp_mappings_visit_leaves(worker, see_leaf);
+	return tp_mappings_visit_leaves(worker, has_twice, see_leaf);
 }
 
 /* --- D9: looking closely --- */
@@ -323,45 +394,61 @@ static int look_closely(struct tp_checker *checker)
 
 /* --- both --- */
 
-/* Sixteen counts each of two counters: does one block have two or more in both together? */
-static bool has_two(uint64_t live, uint64_t held)
+static int init_group(struct tp_checker *checker, struct place_chunk **chunk, size_t group)
 {
-	uint64_t ones = UINT64_C(0x1111111111111111);
-	uint64_t any_live = (live | live >> 1 | live >> 2) & ones;
-	uint64_t any_held = (held | held >> 1 | held >> 2) & ones;
-
-	return used_twice(live) || used_twice(held) || (any_live & any_held);
+	if (!*chunk)
+		*chunk = tp_memory_get(&checker->memory, 1, sizeof(**chunk));
+	if (!*chunk)
+		return THINP_ENOMEM;
+	(*chunk)->groups[group] = tp_memory_get(&checker->memory, GROUP, sizeof(uint32_t));
+	return (*chunk)->groups[group] ? 0 : THINP_ENOMEM;
 }
 
-static bool has_twice(const struct tp_checker *checker, size_t chunk, uint32_t view)
+/* Soon told for nearly all chunks, so that groups need not be asked. */
+static bool may_be_used(const struct tp_checker *checker, size_t chunk, uint32_t view)
 {
 	const struct tp_worker *worker = &checker->workers[0];
+	const uint8_t *live = tp_counts_chunk(&worker->live, chunk);
 
-	for (uint64_t w = chunk * TP_COUNTS_WORDS; w < (chunk + 1) * (uint64_t)TP_COUNTS_WORDS; w++) {
-		uint64_t held = view == TP_REACHED_HELD ? tp_counts_word(&worker->held, w) : 0;
+	if (view == TP_REACHED_HELD && tp_counts_chunk(&worker->held, chunk))
+		return true;
+	return live && any_in_chunk(live, ALONE_BITS);
+}
 
-		if (has_two(tp_counts_word(&worker->live, w), held))
-			return true;
+static int init_chunk(struct tp_checker *checker, struct tp_places *places, size_t chunk)
+{
+	uint64_t first = chunk * (uint64_t)TP_COUNTS_CHUNK;
+
+	for (size_t g = 0; g < NR_GROUPS; g++) {
+		if (!any_twice(checker, places->view, first + g * GROUP, first + (g + 1) * GROUP))
+			continue;
+		if (init_group(checker, &places->chunks[chunk], g))
+			return THINP_ENOMEM;
+		places->nr_used++;
 	}
-	return false;
+	return 0;
 }
 
 static int init_places(struct tp_checker *checker, struct tp_places *places)
 {
+	int r = 0;
+
 	places->nr_chunks = checker->workers[0].live.nr_chunks;
 	places->chunks = tp_memory_get(&checker->memory, places->nr_chunks, sizeof(*places->chunks));
 	places->seen = tp_memory_get(&checker->memory, checker->nr_workers, sizeof(*places->seen));
 	if (!places->chunks || !places->seen)
 		return THINP_ENOMEM;
-	for (size_t c = 0; c < places->nr_chunks; c++) {
-		if (!has_twice(checker, c, places->view))
-			continue;
-		places->chunks[c] = tp_memory_get(&checker->memory, TP_COUNTS_CHUNK, sizeof(uint32_t));
-		if (!places->chunks[c])
-			return THINP_ENOMEM;
-		places->nr_used++;
-	}
-	return 0;
+	for (size_t c = 0; !r && c < places->nr_chunks; c++)
+		if (may_be_used(checker, c, places->view))
+			r = init_chunk(checker, places, c);
+	return r;
+}
+
+static void put_chunk(struct tp_memory *memory, struct place_chunk *chunk)
+{
+	for (size_t g = 0; chunk && g < NR_GROUPS; g++)
+		tp_memory_put(memory, (void *)(uintptr_t)chunk->groups[g], GROUP, sizeof(uint32_t));
+	tp_memory_put(memory, chunk, 1, sizeof(*chunk));
 }
 
 static void exit_places(struct tp_checker *checker, struct tp_places *places)
@@ -369,7 +456,7 @@ static void exit_places(struct tp_checker *checker, struct tp_places *places)
 	struct tp_memory *memory = &checker->memory;
 
 	for (size_t c = 0; places->chunks && c < places->nr_chunks; c++)
-		tp_memory_put(memory, (void *)(uintptr_t)places->chunks[c], TP_COUNTS_CHUNK, sizeof(uint32_t));
+		put_chunk(memory, places->chunks[c]);
 	tp_memory_put(memory, places->chunks, places->nr_chunks, sizeof(*places->chunks));
 	for (size_t i = 0; places->seen && i < checker->nr_workers; i++)
 		tp_memory_put(memory, places->seen[i].entries, places->seen[i].room, sizeof(struct seen));
