@@ -16,6 +16,7 @@
 #define ONES         UINT64_C(0x1111111111111111)
 #define LOW_NIBBLES  UINT64_C(0x0f0f0f0f0f0f0f0f)
 #define ALONE        8u
+#define JOINED       64u /* words at once */
 #define FIRST_ROOM   1024u
 #define MOST_AT_ONCE 256u /* blocks of a run, so that a word that must be looked at closely costs only so many others */
 #define MANY_WAITING 512u /* for one chunk: twice as many as it has cache lines */
@@ -24,10 +25,10 @@
 static void make_table(struct tp_counts *counts)
 {
 	for (uint32_t i = 0; i < sizeof(counts->more); i++) {
-		uint32_t byte = i & 255;
-		uint32_t shift = i >> 9 ? 4 : 0;
+		uint32_t byte = i / 4;
+		uint32_t shift = i & 2 ? 4 : 0;
 		bool is_small = (byte >> shift & TP_COUNTS_LARGE) < TP_COUNTS_LARGE - 1;
-		uint32_t more = (byte + (1u << shift)) | (i >> 8 & 1 ? ALONE << shift : 0);
+		uint32_t more = (byte + (1u << shift)) | (i & 1 ? ALONE << shift : 0);
 
 		counts->more[i] = (uint8_t)(is_small ? more : byte);
 	}
@@ -140,12 +141,13 @@ static int count_large(struct tp_counts *counts, uint64_t *word, uint64_t block,
 	return add_large(counts, block, stands < TP_COUNTS_LARGE ? TP_COUNTS_LARGE : 1);
 }
 
-static int count_large_byte(struct tp_counts *counts, uint8_t *byte, uint64_t block, bool alone)
+static __attribute__((noinline)) int count_large_place(struct tp_counts *counts, size_t chunk, uint32_t place)
 {
-	uint64_t word = (uint64_t)*byte << block % 16 / 2 * 8;
-	int r = count_large(counts, &word, block, alone);
+	uint8_t *at = counts->chunks[chunk]->bytes + place / 32 * 8;
+	uint64_t word = tp_load_le64(at);
+	int r = count_large(counts, &word, (uint64_t)chunk * TP_COUNTS_CHUNK + place / 2, place % 2);
 
-	*byte = (uint8_t)(word >> block % 16 / 2 * 8);
+	tp_store_le64(at, word);
 	return r;
 }
 
@@ -160,20 +162,18 @@ static int flush_chunk(struct tp_counts *counts, size_t i)
 {
 	uint8_t *bytes = counts->chunks[i]->bytes;
 	const uint16_t *places = counts->waiting[i]->places;
+	const uint8_t *more = counts->more;
 
 	if (TP_COUNTS_WAITING - counts->room[i] >= MANY_WAITING)
 		fetch_ahead(bytes);
 	for (size_t at = counts->room[i]; at < TP_COUNTS_WAITING; at++) {
 		uint32_t place = places[at];
-		uint8_t *byte = &bytes[place / 4];
-		uint8_t more = counts->more[place % 4 * 256 + *byte];
+		uint8_t before = bytes[place / 4];
+		uint8_t after = more[4 * before + place % 4];
 
-		if (more == *byte) {
-			if (count_large_byte(counts, byte, (uint64_t)i * TP_COUNTS_CHUNK + place / 2, place % 2))
-				return THINP_ENOMEM;
-			continue;
-		}
-		*byte = more;
+		bytes[place / 4] = after;
+		if (after == before && count_large_place(counts, i, place))
+			return THINP_ENOMEM;
 	}
 	counts->room[i] = TP_COUNTS_WAITING;
 	return 0;
@@ -213,7 +213,7 @@ static inline __attribute__((always_inline)) int add(struct tp_counts *counts, c
 		uint64_t value = tp_load_le64(values_le + 8 * i);
 		size_t chunk = (size_t)(value >> 24 >> 15);
 		uint32_t alone = (value & 0xffffff) >= alone_from;
-		size_t at = room[chunk];
+		uint32_t at = room[chunk];
 
 		if (!at) {
 			if (make_room(counts, chunk))
@@ -308,14 +308,31 @@ int tp_counts_add_run(struct tp_counts *counts, uint64_t begin, uint64_t end, bo
 	return r;
 }
 
-/* Sixteen counts at once, when no sum becomes large: then none of them carries into bit 3 even with one added. */
-static bool join_small(uint64_t *to, uint64_t from)
+/* Sixteen counts at once, where no sum becomes large: then none of them carries into bit 3 even with one added. */
+static uint64_t sum_of(uint64_t a, uint64_t b)
 {
-	uint64_t sum = (*to & COUNT_BITS) + (from & COUNT_BITS);
+	return (a & COUNT_BITS) + (b & COUNT_BITS);
+}
 
-	if ((sum | (sum + ONES)) & ALONE_BITS)
+static uint64_t is_large(uint64_t sum)
+{
+	return (sum | (sum + ONES)) & ALONE_BITS;
+}
+
+/* Some words at once; false, and nothing done, where a sum becomes large. */
+static bool join_words(uint8_t *to, const uint8_t *from, size_t nr)
+{
+	uint64_t large = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		large |= is_large(sum_of(tp_load_le64(to + 8 * i), tp_load_le64(from + 8 * i)));
+	if (large)
 		return false;
-	*to = sum | ((*to | from) & ALONE_BITS);
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t mine = tp_load_le64(to + 8 * i), theirs = tp_load_le64(from + 8 * i);
+
+		tp_store_le64(to + 8 * i, sum_of(mine, theirs) | ((mine | theirs) & ALONE_BITS));
+	}
 	return true;
 }
 
@@ -340,31 +357,41 @@ static int join_word(struct tp_counts *counts, const struct tp_counts *from, uin
 {
 	int r = 0;
 
-	if (join_small(to, word))
-		return 0;
 	for (unsigned int i = 0; !r && i < 16; i++)
 		if (word >> 4 * i & 15)
 			r = join_one(counts, from, to, word, 4 * i, first_block + i);
 	return r;
 }
 
-static int join_chunk(struct tp_counts *counts, const struct tp_counts *from, size_t i)
+/* Words of which one at least has a large sum. */
+static int join_closely(struct tp_counts *counts, const struct tp_counts *from, size_t chunk, size_t begin)
 {
-	struct tp_count_chunk *to = chunk_of(counts, i);
-	const struct tp_count_chunk *chunk = from->chunks[i];
-	int r = to ? 0 : THINP_ENOMEM;
+	uint8_t *to = counts->chunks[chunk]->bytes;
+	const uint8_t *theirs = from->chunks[chunk]->bytes;
+	int r = 0;
 
-	for (size_t w = 0; !r && w < TP_COUNTS_WORDS; w++) {
-		uint64_t mine = tp_load_le64(to->bytes + 8 * w);
-		uint64_t theirs = tp_load_le64(chunk->bytes + 8 * w);
+	for (size_t w = begin; !r && w < begin + JOINED; w++) {
+		uint64_t word = tp_load_le64(to + 8 * w);
 
-		if (!theirs)
+		if (join_words(to + 8 * w, theirs + 8 * w, 1))
 			continue;
-		r = join_word(counts, from, &mine, theirs, ((uint64_t)i * TP_COUNTS_WORDS + w) * 16);
-		tp_store_le64(to->bytes + 8 * w, mine);
+		r = join_word(counts, from, &word, tp_load_le64(theirs + 8 * w),
+			      ((uint64_t)chunk * TP_COUNTS_WORDS + w) * 16);
+		tp_store_le64(to + 8 * w, word);
 	}
 	return r;
 }
+
+static int join_chunk(struct tp_counts *counts, const struct tp_counts *from, size_t i)
+{
+	int r = chunk_of(counts, i) ? 0 : THINP_ENOMEM;
+
+	for (size_t w = 0; !r && w < TP_COUNTS_WORDS; w += JOINED)
+		if (!join_words(counts->chunks[i]->bytes + 8 * w, from->chunks[i]->bytes + 8 * w, JOINED))
+			r = join_closely(counts, from, i, w);
+	return r;
+}
+static_assert(TP_COUNTS_WORDS % JOINED == 0, "a chunk has no words left over");
 
 static bool has_large(const uint8_t *chunk)
 {

@@ -50,9 +50,8 @@ struct tp_counts {
 		room; /* for more that wait; they wait from here on. 0, too, where there is no struct tp_count_waiting */
 	struct tp_large *large; /* open addressing */
 	size_t nr_large;
-	size_t large_room; /* 0 or a power of two */
-	uint8_t more
-		[1024]; /* what becomes of a byte: [upper half? 2 | alone? 1][byte]; the same: it is a large count */
+	size_t large_room;  /* 0 or a power of two */
+	uint8_t more[1024]; /* what becomes of a byte: [byte | upper half? | alone?]; the same: it is a large count */
 };
 
 /* THINP_ENOMEM, or 0. */
