@@ -19,20 +19,25 @@
 
 #define NO_GROUP UINT32_MAX
 
+/* Half a line of the processor's cache, for it is looked at in each turn, and moved. */
 struct search {
-	struct tp_btree_child at;
-	uint64_t key; /* of the level */
+	uint64_t key;   /* of the level */
+	uint64_t first; /* no key of the node is smaller */
 	const struct thinp_buffer *buffer;
 	uint32_t group;  /* NO_GROUP: the node has no outline */
-	uint32_t number; /* in the group of searches */
+	uint16_t number; /* in the group of searches */
+	uint8_t level;
+	uint8_t depth; /* of the node in its level */
 };
+static_assert(THINP_BTREE_MAX_DEPTH <= UINT8_MAX && GROUP <= UINT16_MAX, "these have room for all");
 
 struct batch {
 	struct thinp_reader *reader;
 	const struct thinp_btree_type *type;
 	const struct thinp_block_type *node_type;
 	thinp_block_t root;
-	const uint64_t *keys; /* these three begin with the group */
+	uint32_t value_sizes[THINP_BTREE_MAX_LEVELS]; /* in the leaves of each level */
+	const uint64_t *keys;                         /* these three begin with the group */
 	uint8_t *values_le;
 	int32_t *results;
 	struct search searches[GROUP]; /* under way */
@@ -66,7 +71,7 @@ static inline struct search *keep(struct search *place, const struct search *sea
 /* Whoever has not got farther than the time before is left to go alone: the cache may be too small for the group. */
 static void stop(struct batch *batch, const struct search *search, thinp_block_t wanted)
 {
-	uint32_t steps = search->at.level * THINP_BTREE_MAX_DEPTH + search->at.depth + 1;
+	uint32_t steps = (uint32_t)search->level * THINP_BTREE_MAX_DEPTH + search->depth + 1u;
 	uint32_t *steps_before = &batch->steps[search->number];
 
 	batch->wanted[search->number] = steps > *steps_before ? wanted : THINP_NO_BLOCK;
@@ -82,19 +87,46 @@ static inline __attribute__((always_inline)) void prefetch_outline(const struct 
 	__builtin_prefetch(&buffer->outline.pivots[TP_OUTLINE_PIVOTS / 2]);
 }
 
+/* Is the node what its parent promises? What tp_btree_read_node() checks; the address was looked at before. */
+static inline bool is_as_promised(const struct batch *batch, const struct search *search,
+				  const struct tp_outline *outline)
+{
+	if (outline->is_leaf ? outline->value_size != batch->value_sizes[search->level]
+			     : search->depth + 1 >= THINP_BTREE_MAX_DEPTH)
+		return false;
+	return outline->pivots[0] >= search->first;
+}
+
+static bool check_slowly(const struct batch *batch, const struct search *search)
+{
+	struct tp_btree_child child = {.parent = THINP_NO_BLOCK,
+				       .block = search->buffer->block,
+				       .first = search->first,
+				       .level = search->level,
+				       .depth = search->depth};
+
+	return !tp_btree_check_node(batch->type, &child, search->buffer->data);
+}
+
+/* By the outline. False: the key is not there. */
+static inline bool aim_at_group(struct search *search)
+{
+	const struct thinp_buffer *buffer = search->buffer;
+
+	search->group = tp_outline_group(&buffer->outline, search->key);
+	tp_outline_prefetch(&buffer->outline, buffer->data, search->group);
+	return tp_outline_reaches(&buffer->outline, search->key);
+}
+
 /* False: the key is not there, or something is wrong. */
 static inline bool aim(const struct batch *batch, struct search *search)
 {
 	const struct thinp_buffer *buffer = search->buffer;
 
-	if (tp_search_has_outline(batch->type, &search->at, buffer)) {
-		search->group = tp_outline_group(&buffer->outline, search->key);
-		tp_outline_prefetch(&buffer->outline, buffer->data, search->group);
-		return tp_outline_reaches(&buffer->outline, search->key);
-	}
+	if (atomic_load_explicit(&buffer->has_outline, memory_order_acquire))
+		return is_as_promised(batch, search, &buffer->outline) && aim_at_group(search);
 	search->group = NO_GROUP;
-	return !tp_btree_check_child(&search->at, thinp_reader_nr_blocks(batch->reader)) &&
-	       !tp_btree_check_node(batch->type, &search->at, buffer->data);
+	return check_slowly(batch, search);
 }
 
 static void aim_all(struct batch *batch)
@@ -119,22 +151,31 @@ static inline bool find_entry(const struct search *search, struct tp_found *foun
 	return true;
 }
 
-/* What the section has looked at before it began holds for all blocks. */
+/* What the section has looked at before it began holds for all blocks. The superblock's place is nobody's child. */
 static inline const struct thinp_buffer *find_buffer(struct batch *batch, thinp_block_t block)
 {
-	return block < batch->reader->nr_blocks ? tp_cache_find(&batch->reader->bm->cache, block, batch->node_type)
-						: NULL;
+	return block - 1 < batch->reader->nr_blocks - 1
+		       ? tp_cache_find(&batch->reader->bm->cache, block, batch->node_type)
+		       : NULL;
 }
 
 /* True: the search goes on in the child. */
 static inline bool go_to_child(struct batch *batch, struct search *search, const struct tp_found *found)
 {
-	tp_search_go_down(&search->at, found);
-	if (found->is_leaf)
-		search->key = keys_of(batch, search->number)[search->at.level];
-	search->buffer = find_buffer(batch, search->at.block);
+	thinp_block_t block = tp_load_le64(found->value_le);
+
+	if (found->is_leaf) {
+		search->level++;
+		search->depth = 0;
+		search->first = 0;
+		search->key = keys_of(batch, search->number)[search->level];
+	} else {
+		search->depth++;
+		search->first = found->key;
+	}
+	search->buffer = find_buffer(batch, block);
 	if (!search->buffer) {
-		stop(batch, search, search->at.block);
+		stop(batch, search, block ? block : THINP_NO_BLOCK);
 		return false;
 	}
 	prefetch_outline(search->buffer);
@@ -147,7 +188,7 @@ static inline bool enter(struct batch *batch, struct search *search)
 	struct tp_found found;
 	bool is_there = find_entry(search, &found) && (!found.is_leaf || found.key == search->key);
 
-	if (is_there && (!found.is_leaf || search->at.level + 1 < batch->type->nr_levels))
+	if (is_there && (!found.is_leaf || search->level + 1u < batch->type->nr_levels))
 		return go_to_child(batch, search, &found);
 	batch->results[search->number] = is_there ? 0 : THINP_ENODATA;
 	if (is_there && batch->values_le)
@@ -169,36 +210,50 @@ static void enter_all(struct batch *batch)
 
 static void begin_search(struct batch *batch, uint32_t number)
 {
-	batch->searches[batch->nr++] = (struct search){.at = {.parent = THINP_NO_BLOCK, .block = batch->root},
-						       .key = keys_of(batch, number)[0],
-						       .number = number};
+	batch->searches[batch->nr++] = (struct search){.key = keys_of(batch, number)[0], .number = (uint16_t)number};
 }
 
-/* All begin at the root, if the section can look at it. */
-static void find_root(struct batch *batch, struct thinp_read_section *section)
+/* The group cannot begin: the section does not have the root. */
+static void stop_all(struct batch *batch)
 {
-	const struct thinp_buffer *root = tp_read_peek_buffer(section, batch->root, batch->node_type);
+	for (size_t i = 0; i < batch->nr; i++)
+		stop(batch, &batch->searches[i], batch->root);
+	batch->nr = 0;
+}
 
-	for (size_t i = 0; i < batch->nr; i++) {
-		batch->searches[i].buffer = root;
-		if (!root)
-			stop(batch, &batch->searches[i], batch->root);
+/* All begin at the root: what it is like is looked at once. */
+static void aim_at_root(struct batch *batch, const struct thinp_buffer *root)
+{
+	bool is_sound = atomic_load_explicit(&root->has_outline, memory_order_acquire) &&
+			is_as_promised(batch, &(const struct search){0}, &root->outline);
+	const struct search *end = batch->searches + batch->nr;
+	struct search *place = batch->searches;
+
+	for (struct search *search = place; search != end; search++) {
+		search->buffer = root;
+		if (is_sound ? aim_at_group(search) : aim(batch, search))
+			place = keep(place, search);
+		else
+			stop(batch, search, THINP_NO_BLOCK);
 	}
-	batch->nr = root ? batch->nr : 0;
+	batch->nr = (size_t)(place - batch->searches);
 }
 
 static void go_down(struct batch *batch)
 {
 	struct thinp_read_section section;
+	const struct thinp_buffer *root;
 
 	batch->nr_stopped = 0;
 	batch->nr_steps = 0;
 	thinp_read_begin(batch->reader, &section);
-	find_root(batch, &section);
-	while (batch->nr) {
+	root = tp_read_peek_buffer(&section, batch->root, batch->node_type);
+	if (root)
+		aim_at_root(batch, root);
+	else
+		stop_all(batch);
+	for (enter_all(batch); batch->nr; enter_all(batch))
 		aim_all(batch);
-		enter_all(batch);
-	}
 	section.hits += batch->nr_steps;
 	thinp_read_end(&section);
 }
@@ -270,6 +325,8 @@ int thinp_btree_lookup_many(struct thinp_reader *reader, const struct thinp_btre
 	batch.type = &type;
 	batch.node_type = thinp_block_type_node();
 	batch.root = root;
+	for (uint32_t level = 0; level < type.nr_levels; level++)
+		batch.value_sizes[level] = tp_btree_value_size(&type, level);
 	for (size_t begin = 0; begin < nr_keys; begin += GROUP) {
 		batch.keys = keys + begin * type.nr_levels;
 		batch.values_le = values_le ? (uint8_t *)values_le + begin * type.value_size : NULL;

@@ -33,7 +33,7 @@ static inline bool tp_search_has_outline(const struct thinp_btree_type *type, co
 	if (outline->is_leaf ? outline->value_size != tp_btree_value_size(type, child->level)
 			     : child->depth + 1 >= THINP_BTREE_MAX_DEPTH)
 		return false;
-	return !outline->nr_entries || outline->pivots[0] >= child->first;
+	return outline->pivots[0] >= child->first;
 }
 
 /* The entry in its group: see tp_outline_group(). */

@@ -9,7 +9,7 @@ static bool has_outline(const void *node)
 	uint64_t max_entries = tp_node_capacity(node);
 	uint64_t entry_size = UINT64_C(8) + tp_node_value_size(node);
 
-	return tp_node_nr_entries(node) <= max_entries && entry_size <= THINP_BLOCK_SIZE &&
+	return tp_node_nr_entries(node) && tp_node_nr_entries(node) <= max_entries && entry_size <= THINP_BLOCK_SIZE &&
 	       TP_NODE_HEADER_SIZE + max_entries * entry_size <= THINP_BLOCK_SIZE;
 }
 

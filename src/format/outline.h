@@ -27,7 +27,8 @@ struct tp_outline {
 	uint64_t pivots[TP_OUTLINE_PIVOTS]; /* behind the last group: UINT64_MAX */
 };
 
-/* Makes the outline of a node. False: what is there does not keep to the rules of a header, and has none. */
+/* Makes the outline of a node. False: there is no entry, or what is there does not keep to the rules of a header; that has
+ * none. */
 bool tp_outline_make(const void *node, struct tp_outline *outline);
 
 /* Sixteen keys are searched in two steps of three comparisons: those of a step do not wait for each other, which is twice as
@@ -90,7 +91,7 @@ static inline uint32_t tp_outline_in_group(const struct tp_outline *outline, con
 /* Is there a key that is not larger than key? */
 static inline bool tp_outline_reaches(const struct tp_outline *outline, uint64_t key)
 {
-	return outline->nr_entries && outline->pivots[0] <= key;
+	return outline->pivots[0] <= key;
 }
 
 static inline const uint8_t *tp_outline_value(const struct tp_outline *outline, const void *node, uint32_t index)
