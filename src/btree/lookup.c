@@ -18,6 +18,10 @@ static inline bool search_cached(struct thinp_read_section *section, const struc
 	if (!*is_there)
 		return true;
 	group = tp_outline_group(&buffer->outline, key);
+	if (tp_outline_has_all_keys(&buffer->outline)) {
+		*found = tp_search_pivot(buffer, group);
+		return true;
+	}
 	tp_outline_prefetch(&buffer->outline, buffer->data, group);
 	*found = tp_search_group(buffer, group, key);
 	return true;

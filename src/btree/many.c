@@ -221,11 +221,56 @@ static void stop_all(struct batch *batch)
 	batch->nr = 0;
 }
 
-/* All begin at the root: what it is like is looked at once. */
-static void aim_at_root(struct batch *batch, const struct thinp_buffer *root)
+/* The children of a root whose keys are all in its outline. A few searches find all of them. */
+struct children {
+	const struct thinp_buffer *buffers[TP_OUTLINE_PIVOTS]; /* NULL: not looked for yet */
+};
+
+static inline bool has_few_children(const struct tp_outline *outline)
 {
-	bool is_sound = atomic_load_explicit(&root->has_outline, memory_order_acquire) &&
-			is_as_promised(batch, &(const struct search){0}, &root->outline);
+	return !outline->is_leaf && tp_outline_has_all_keys(outline);
+}
+
+/* Both turns in one, without a look at the node. False: the search does not go on. */
+static inline bool step_over_root(struct batch *batch, struct search *search, const struct thinp_buffer *root,
+				  struct children *children)
+{
+	const struct tp_outline *outline = &root->outline;
+	uint32_t index = tp_outline_group(outline, search->key);
+	const struct thinp_buffer *child = children->buffers[index];
+
+	if (!tp_outline_reaches(outline, search->key)) {
+		stop(batch, search, THINP_NO_BLOCK);
+		return false;
+	}
+	if (!child) {
+		const struct tp_found found = tp_search_pivot(root, index);
+		bool goes_on = go_to_child(batch, search, &found);
+
+		children->buffers[index] = search->buffer;
+		return goes_on;
+	}
+	search->first = outline->pivots[index];
+	search->depth = 1;
+	search->buffer = child;
+	return true;
+}
+
+static void step_all_over_root(struct batch *batch, const struct thinp_buffer *root)
+{
+	struct children children = {.buffers = {NULL}};
+	const struct search *end = batch->searches + batch->nr;
+	struct search *place = batch->searches;
+
+	for (struct search *search = place; search != end; search++)
+		if (step_over_root(batch, search, root, &children))
+			place = keep(place, search);
+	batch->nr_steps += batch->nr;
+	batch->nr = (size_t)(place - batch->searches);
+}
+
+static void aim_all_at_root(struct batch *batch, const struct thinp_buffer *root, bool is_sound)
+{
 	const struct search *end = batch->searches + batch->nr;
 	struct search *place = batch->searches;
 
@@ -239,6 +284,20 @@ static void aim_at_root(struct batch *batch, const struct thinp_buffer *root)
 	batch->nr = (size_t)(place - batch->searches);
 }
 
+/* All begin at the root: what it is like is looked at once. */
+static void begin_at_root(struct batch *batch, const struct thinp_buffer *root)
+{
+	bool is_sound = atomic_load_explicit(&root->has_outline, memory_order_acquire) &&
+			is_as_promised(batch, &(const struct search){0}, &root->outline);
+
+	if (is_sound && has_few_children(&root->outline)) {
+		step_all_over_root(batch, root);
+	} else {
+		aim_all_at_root(batch, root, is_sound);
+		enter_all(batch);
+	}
+}
+
 static void go_down(struct batch *batch)
 {
 	struct thinp_read_section section;
@@ -249,11 +308,13 @@ static void go_down(struct batch *batch)
 	thinp_read_begin(batch->reader, &section);
 	root = tp_read_peek_buffer(&section, batch->root, batch->node_type);
 	if (root)
-		aim_at_root(batch, root);
+		begin_at_root(batch, root);
 	else
 		stop_all(batch);
-	for (enter_all(batch); batch->nr; enter_all(batch))
+	while (batch->nr) {
 		aim_all(batch);
+		enter_all(batch);
+	}
 	section.hits += batch->nr_steps;
 	thinp_read_end(&section);
 }

@@ -47,6 +47,16 @@ static inline struct tp_found tp_search_group(const struct thinp_buffer *buffer,
 				 .is_leaf = outline->is_leaf};
 }
 
+/* The entry where the outline has all keys. */
+static inline struct tp_found tp_search_pivot(const struct thinp_buffer *buffer, uint32_t index)
+{
+	const struct tp_outline *outline = &buffer->outline;
+
+	return (struct tp_found){.key = outline->pivots[index],
+				 .value_le = tp_outline_value(outline, buffer->data, index),
+				 .is_leaf = outline->is_leaf};
+}
+
 /* False: all keys are larger, or there are none. */
 static inline bool tp_search_node(const void *node, uint64_t key, struct tp_found *found)
 {

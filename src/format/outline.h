@@ -88,6 +88,12 @@ static inline uint32_t tp_outline_in_group(const struct tp_outline *outline, con
 	return (uint32_t)index;
 }
 
+/* Then a group is one key, and that is in the outline. */
+static inline bool tp_outline_has_all_keys(const struct tp_outline *outline)
+{
+	return !outline->shift;
+}
+
 /* Is there a key that is not larger than key? */
 static inline bool tp_outline_reaches(const struct tp_outline *outline, uint64_t key)
 {
