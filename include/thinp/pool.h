@@ -66,8 +66,10 @@ struct thinp_pool_opts {
 	uint64_t nr_metadata_blocks; /**< of a new pool; 0: the size of the device */
 	uint32_t data_block_sectors; /**< of a new pool: a multiple of 128 up to 2097152; 0: 128. Of one that is there:
 				       *   must be what it has; 0: whatever it has */
-	uint32_t reserved;           /**< 0 */
-	uint64_t view_limit_blocks;  /**< as in ::thinp_store_opts */
+	uint32_t
+		counts_mib; /**< most memory for counts of data blocks, in MiB, when a change begins: two bytes hold one;
+			      *   0: 64 */
+	uint64_t view_limit_blocks; /**< as in ::thinp_store_opts */
 };
 static_assert(sizeof(void *) != 8 || sizeof(struct thinp_pool_opts) == 96, "published layout, version 1");
 

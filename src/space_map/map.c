@@ -284,6 +284,7 @@ int thinp_sm_extend(struct thinp_sm *sm, uint64_t nr_blocks)
 bool tp_sm_is_changed(const struct thinp_sm *sm)
 {
 	if (sm->now.nr_blocks != sm->committed.nr_blocks || sm->has_queued ||
+	    sm->now.index_tree.root != sm->committed.index_tree.root || /* recorded early */
 	    sm->now.overflow_generation != sm->committed.overflow_generation)
 		return true;
 	for (const struct tp_page *page = tp_directory_next(&sm->pages, 0); page;

@@ -46,6 +46,9 @@ uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks);
  * number of threads may ask. */
 int tp_sm_peek_count(const struct thinp_sm *sm, uint64_t block, uint32_t *count) TP_MUST_USE;
 
+/* As tp_sm_opts::memory_limit. */
+void tp_sm_set_memory_limit(struct thinp_sm *sm, uint64_t nbytes);
+
 /* When counts take more memory than the limit of a data map: writes pages down and drops them. To be called between
  * changes, outside of any change of a tree. When it fails and thinp_tm_status() is still 0, only memory was short, and the
  * transaction can go on. */

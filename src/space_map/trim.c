@@ -154,6 +154,11 @@ static int record_early(struct thinp_sm *sm, struct thinp_tm *tm)
 	return thinp_tm_poison(tm, r);
 }
 
+void tp_sm_set_memory_limit(struct thinp_sm *sm, uint64_t nbytes)
+{
+	sm->memory_limit = nbytes;
+}
+
 static bool is_over(const struct thinp_sm *sm, uint64_t limit)
 {
 	return sm->pages.bytes + tp_large_bytes(&sm->large) > limit;

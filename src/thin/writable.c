@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define COUNTS_MIB 64u
+
 /* --- the superblock as the store sees it ----------------------------------------------------------------------------- */
 
 static int unpack(void *ctx, const void *data, struct tp_store_maps *maps)
@@ -144,6 +146,8 @@ int tp_thin_open_store(struct thinp_pool *pool, const struct thinp_pool_opts *op
 		r = tp_store_open(pool->io, &store_opts, &thin_format, pool, &pool->store);
 	if (r)
 		return r;
+	tp_sm_set_memory_limit(tp_thin_data_map(pool), (uint64_t)(opts->counts_mib ? opts->counts_mib : COUNTS_MIB)
+							       << 20);
 	pool->store->opts.pre_commit = opts->pre_commit;
 	tp_thin_superblock_unpack(pool->store->last->record, &pool->live);
 	pool->shown = &pool->live;
@@ -178,8 +182,12 @@ int tp_thin_begin_change(struct thinp_pool *pool)
 {
 	int r = thinp_pool_status(pool);
 
-	if (!r)
-		tp_tm_enter(tp_thin_tm(pool));
+	if (r)
+		return r;
+	tp_tm_enter(tp_thin_tm(pool));
+	r = tp_sm_trim(tp_thin_data_map(pool), tp_thin_tm(pool));
+	if (r)
+		tp_tm_leave(tp_thin_tm(pool));
 	return r;
 }
 

@@ -10,6 +10,7 @@
 
 #include "support/alloc_counting.h"
 #include "support/meta_check.h"
+#include "thin/change.h"
 
 #include <thinp/error.h>
 #include <thinp/fault.h>
@@ -60,6 +61,8 @@ static int change(struct thinp_pool *pool)
 	return r ? r : thinp_pool_commit(pool);
 }
 
+static bool has_little_memory; /* for counts: they are written down in the middle of the transaction */
+
 /* After a failure the transaction is aborted, and nothing on the device is wrong. */
 static int attempt(struct thinp_io *io, const struct thinp_allocator *allocator)
 {
@@ -71,6 +74,8 @@ static int attempt(struct thinp_io *io, const struct thinp_allocator *allocator)
 	r = thinp_pool_open(io, &opts, &pool);
 	if (r)
 		return r;
+	if (has_little_memory)
+		tp_sm_set_memory_limit(tp_thin_data_map(pool), 1);
 	r = change(pool);
 	if (r)
 		(void)thinp_pool_abort(pool);
@@ -164,11 +169,20 @@ static void the_device_may_fail_at_any_time(void **state)
 	}
 }
 
+static void counts_that_are_written_down_early_may_fail_at_any_time(void **state)
+{
+	has_little_memory = true;
+	memory_may_fail_at_any_time(state);
+	the_device_may_fail_at_any_time(state);
+	has_little_memory = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_may_fail_at_any_time),
 		cmocka_unit_test(the_device_may_fail_at_any_time),
+		cmocka_unit_test(counts_that_are_written_down_early_may_fail_at_any_time),
 	};
 
 	return cmocka_run_group_tests_name("thin/change_failing", tests, NULL, NULL);

@@ -13,6 +13,7 @@
 
 #include "support/pool_model.h"
 #include "support/save_image.h"
+#include "thin/change.h"
 
 #include <thinp/pool_view.h>
 
@@ -54,11 +55,20 @@ static void begin_look(struct pool_model *m, struct look *look)
 	look->content = m->committed;
 }
 
+static uint64_t counts_bytes; /* that counts of data blocks may take; 0: as pools have it */
+
+static void limit_counts(struct pool_model *m)
+{
+	if (counts_bytes)
+		tp_sm_set_memory_limit(tp_thin_data_map(m->pool), counts_bytes);
+}
+
 static void reopen(struct pool_model *m)
 {
 	for (size_t i = 0; i < NR_VIEWS; i++)
 		end_look(m, &looks[i]);
 	pool_model_reopen(m);
+	limit_counts(m);
 }
 
 static uint64_t number_from(const char *name, uint64_t otherwise)
@@ -148,6 +158,8 @@ static void run_round(struct pool_model *m, uint64_t number)
 	uint64_t until = m->nr_ops + OPS_EACH;
 
 	pool_model_open(m, metadata_sizes[pool_model_random(m, 5)], data_sizes[pool_model_random(m, 4)], &opts);
+	counts_bytes = pool_model_random(m, 2) * (1 + pool_model_random(m, 100000)); /* a page takes 28 KiB */
+	limit_counts(m);
 	m->stride = pool_model_random(m, 2) ? 1 : 1 + pool_model_random(m, 1000000);
 	pool_model_begin(m);
 	while (m->nr_ops < until)
