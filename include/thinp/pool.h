@@ -154,7 +154,7 @@ typedef int (*thinp_pool_run_fn)(void *ctx, const struct thinp_run *runs, size_t
  */
 typedef int (*thinp_pool_count_fn)(void *ctx, uint64_t begin, uint64_t end, uint32_t count);
 
-/** Open a pool, or make one.
+/** Open a pool, or make one. What is made is durable when the call returns.
  *
  *  @param io         the metadata device; must outlive the pool
  *  @param opts       NULL: defaults
@@ -256,6 +256,10 @@ THINP_API int thinp_pool_walk_runs(struct thinp_pool *pool, uint64_t dev_id, uin
 				   uint64_t last_virtual, thinp_pool_run_fn fn, void *ctx);
 
 /** Tell the reference count of a block.
+ *
+ *  Of a data block these are its mappings, each counted once however many devices share the leaf that it is in, and what
+ *  somebody holds without a mapping. So 0 means that it is free, and more than 1 that it is shared; but a block with 1 may be
+ *  shared, too: thinp_mapping::is_shared tells.
  *
  *  @param pool        the pool
  *  @param space       which blocks, one of ::thinp_pool_space
@@ -429,7 +433,8 @@ THINP_API int thinp_pool_is_changed(struct thinp_pool *pool, bool *is_changed);
  */
 THINP_API int thinp_pool_device_is_changed(struct thinp_pool *pool, uint64_t dev_id, bool *is_changed);
 
-/** Set the number that user space keeps in step with the pool, if it is what the caller believes.
+/** Set the number that user space keeps in step with the pool, if it is what the caller believes. Durable with the next
+ *  commit.
  *
  *  @param pool  the pool
  *  @param from  what it is now
@@ -439,7 +444,8 @@ THINP_API int thinp_pool_device_is_changed(struct thinp_pool *pool, uint64_t dev
  */
 THINP_API int thinp_pool_set_transaction_id(struct thinp_pool *pool, uint64_t from, uint64_t to);
 
-/** Ask for a check of the metadata before the pool is changed again, or say that it has been made.
+/** Ask for a check of the metadata before the pool is opened for changes again, or say that it has been made. Durable with the
+ *  next commit. The library never asks for a check by itself.
  *
  *  @param pool         the pool
  *  @param needs_check  what the superblock is to say
@@ -558,7 +564,9 @@ THINP_API int thinp_pool_insert_run(struct thinp_pool *pool, uint64_t dev_id, ui
  */
 THINP_API int thinp_pool_remove(struct thinp_pool *pool, uint64_t dev_id, uint64_t virtual_block);
 
-/** Take the mappings of a range away. Their data blocks lose a reference each.
+/** Take the mappings of a range away. Their data blocks lose a reference each. Who passes discards on asks
+ *  thinp_pool_walk_runs() before which blocks these are, and thinp_pool_get_count() after which of them have come free. Those
+ *  that the last commit has mapped are not taken again before the next one.
  *
  *  When there is no room for that, see thinp_pool_remove_step() in thinp/pool_space.h.
  *
