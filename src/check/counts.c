@@ -16,8 +16,7 @@
 #define ONES         UINT64_C(0x1111111111111111)
 #define LOW_NIBBLES  UINT64_C(0x0f0f0f0f0f0f0f0f)
 #define ALONE        8u
-#define JOINED       64u /* words at once */
-#define FIRST_ROOM   1024u
+#define JOINED       64u  /* words at once */
 #define MOST_AT_ONCE 256u /* blocks of a run, so that a word that must be looked at closely costs only so many others */
 #define MANY_WAITING 512u /* for one chunk: twice as many as it has cache lines */
 
@@ -34,6 +33,16 @@ static void make_table(struct tp_counts *counts)
 	}
 }
 
+static int init_once(struct tp_counts *counts)
+{
+	for (size_t i = 0; i < 2; i++) {
+		counts->once[i] = tp_memory_get(counts->memory, counts->nr_chunks, sizeof(*counts->once[i]));
+		if (!counts->once[i])
+			return THINP_ENOMEM;
+	}
+	return 0;
+}
+
 int tp_counts_init(struct tp_counts *counts, struct tp_memory *memory, uint64_t nr_blocks)
 {
 	*counts = (struct tp_counts){.memory = memory, .nr_blocks = nr_blocks};
@@ -44,72 +53,34 @@ int tp_counts_init(struct tp_counts *counts, struct tp_memory *memory, uint64_t 
 	counts->chunks = tp_memory_get(memory, counts->nr_chunks, sizeof(*counts->chunks));
 	counts->waiting = tp_memory_get(memory, counts->nr_chunks, sizeof(*counts->waiting));
 	counts->room = tp_memory_get(memory, counts->nr_chunks, sizeof(*counts->room));
-	return counts->chunks && counts->waiting && counts->room ? 0 : THINP_ENOMEM;
+	if (!counts->chunks || !counts->waiting || !counts->room)
+		return THINP_ENOMEM;
+	return nr_blocks > TP_COUNTS_FEW ? 0 : init_once(counts);
 }
 
-/* Nothing waits any more. */
-static void put_waiting(struct tp_counts *counts)
+/* An array of pointers to objects of `size` bytes, one or none for each chunk. */
+static void put_all(const struct tp_counts *counts, void *array, size_t size)
 {
-	for (size_t i = 0; counts->waiting && i < counts->nr_chunks; i++)
-		tp_memory_put(counts->memory, counts->waiting[i], 1, sizeof(struct tp_count_waiting));
-	tp_memory_put(counts->memory, counts->waiting, counts->nr_chunks, sizeof(*counts->waiting));
-	tp_memory_put(counts->memory, counts->room, counts->nr_chunks, sizeof(*counts->room));
-	counts->waiting = NULL;
-	counts->room = NULL;
+	for (size_t i = 0; array && i < counts->nr_chunks; i++) {
+		void *object;
+
+		memcpy(&object, (const uint8_t *)array + i * sizeof(object), sizeof(object));
+		tp_memory_put(counts->memory, object, 1, size);
+	}
+	tp_memory_put(counts->memory, array, counts->nr_chunks, sizeof(void *));
 }
 
 void tp_counts_exit(struct tp_counts *counts)
 {
 	if (!counts->memory)
 		return;
-	put_waiting(counts);
-	for (size_t i = 0; counts->chunks && i < counts->nr_chunks; i++)
-		tp_memory_put(counts->memory, counts->chunks[i], 1, sizeof(struct tp_count_chunk));
-	tp_memory_put(counts->memory, counts->chunks, counts->nr_chunks, sizeof(*counts->chunks));
-	tp_memory_put(counts->memory, counts->large, counts->large_room, sizeof(*counts->large));
+	put_all(counts, counts->chunks, sizeof(*counts->chunks[0]));
+	put_all(counts, counts->once[0], sizeof(*counts->once[0][0]));
+	put_all(counts, counts->once[1], sizeof(*counts->once[1][0]));
+	put_all(counts, counts->waiting, sizeof(*counts->waiting[0]));
+	tp_memory_put(counts->memory, counts->room, counts->nr_chunks, sizeof(*counts->room));
+	tp_count_table_exit(&counts->large, counts->memory);
 	*counts = (struct tp_counts){.memory = NULL};
-}
-
-/* The slot of a block, or the empty one where it would be. Multiplying by 2^64 / golden ratio spreads neighbours. */
-static struct tp_large *slot_of(struct tp_large *large, size_t room, uint64_t block)
-{
-	size_t at = (size_t)(block * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (room - 1);
-
-	while (large[at].block_plus_1 && large[at].block_plus_1 != block + 1)
-		at = (at + 1) & (room - 1);
-	return &large[at];
-}
-
-static int grow_large(struct tp_counts *counts)
-{
-	size_t room = counts->large_room ? 2 * counts->large_room : FIRST_ROOM;
-	struct tp_large *large = tp_memory_get(counts->memory, room, sizeof(*large));
-
-	if (!large)
-		return THINP_ENOMEM;
-	for (size_t i = 0; i < counts->large_room; i++)
-		if (counts->large[i].block_plus_1)
-			*slot_of(large, room, counts->large[i].block_plus_1 - 1) = counts->large[i];
-	tp_memory_put(counts->memory, counts->large, counts->large_room, sizeof(*large));
-	counts->large = large;
-	counts->large_room = room;
-	return 0;
-}
-
-/* Adds to a count that stands, or will stand, as 7. */
-static int add_large(struct tp_counts *counts, uint64_t block, uint64_t nr)
-{
-	struct tp_large *slot;
-
-	if (2 * counts->nr_large >= counts->large_room && grow_large(counts))
-		return THINP_ENOMEM;
-	slot = slot_of(counts->large, counts->large_room, block);
-	if (!slot->block_plus_1) {
-		slot->block_plus_1 = block + 1;
-		counts->nr_large++;
-	}
-	slot->count += nr;
-	return 0;
 }
 
 static struct tp_count_chunk *chunk_of(struct tp_counts *counts, size_t i)
@@ -123,7 +94,7 @@ uint64_t tp_counts_get(const struct tp_counts *counts, uint64_t block)
 {
 	uint64_t count = tp_counts_word(counts, block / 16) >> block % 16 * 4 & TP_COUNTS_LARGE;
 
-	return count < TP_COUNTS_LARGE ? count : slot_of(counts->large, counts->large_room, block)->count;
+	return count < TP_COUNTS_LARGE ? count : tp_count_table_get(&counts->large, block);
 }
 
 /* The rare way: the count becomes large, or is. */
@@ -138,7 +109,8 @@ static int count_large(struct tp_counts *counts, uint64_t *word, uint64_t block,
 		return 0;
 	}
 	*word |= (uint64_t)TP_COUNTS_LARGE << shift;
-	return add_large(counts, block, stands < TP_COUNTS_LARGE ? TP_COUNTS_LARGE : 1);
+	return tp_count_table_add(&counts->large, counts->memory, block,
+				  stands < TP_COUNTS_LARGE ? TP_COUNTS_LARGE : 1);
 }
 
 static __attribute__((noinline)) int count_large_place(struct tp_counts *counts, size_t chunk, uint32_t place)
@@ -179,16 +151,6 @@ static int flush_chunk(struct tp_counts *counts, size_t i)
 	return 0;
 }
 
-int tp_counts_flush(struct tp_counts *counts)
-{
-	int r = 0;
-
-	for (size_t i = 0; !r && i < counts->nr_chunks; i++)
-		if (counts->waiting[i])
-			r = flush_chunk(counts, i);
-	return r;
-}
-
 static __attribute__((noinline)) int make_room(struct tp_counts *counts, size_t i)
 {
 	if (counts->waiting[i])
@@ -202,55 +164,190 @@ static __attribute__((noinline)) int make_room(struct tp_counts *counts, size_t 
 	return 0;
 }
 
-/* Expanded where it is called, so that a constant alone_from costs nothing in the loop. */
-static inline __attribute__((always_inline)) int add(struct tp_counts *counts, const uint8_t *values_le, size_t nr,
-						     uint32_t alone_from)
+/* The lower bits of what is given are the place, the lowest tells of believing to be alone. */
+static inline int wait_for(struct tp_counts *counts, size_t chunk, uint64_t place)
 {
-	struct tp_count_waiting *const *waiting = counts->waiting;
-	uint16_t *room = counts->room;
+	uint32_t at = counts->room[chunk];
 
+	if (!at) {
+		if (make_room(counts, chunk))
+			return THINP_ENOMEM;
+		at = TP_COUNTS_WAITING;
+	}
+	counts->room[chunk] = (uint16_t)--at;
+	counts->waiting[chunk]->places[at] = (uint16_t)place;
+	return 0;
+}
+static_assert(TP_COUNTS_CHUNK == 1u << 15, "a place in a chunk and one bit more fit 16 bits");
+
+/* Expanded where it is called, so that a constant alone_from costs nothing in the loop. */
+static inline __attribute__((always_inline)) int add_many(struct tp_counts *counts, const uint8_t *values_le, size_t nr,
+							  uint32_t alone_from)
+{
 	for (size_t i = 0; i < nr; i++) {
 		uint64_t value = tp_load_le64(values_le + 8 * i);
-		size_t chunk = (size_t)(value >> 24 >> 15);
-		uint32_t alone = (value & 0xffffff) >= alone_from;
-		uint32_t at = room[chunk];
+		uint64_t alone = (value & 0xffffff) >= alone_from;
 
-		if (!at) {
-			if (make_room(counts, chunk))
+		if (wait_for(counts, (size_t)(value >> 24 >> 15), value >> 24 << 1 | alone))
+			return THINP_ENOMEM;
+	}
+	return 0;
+}
+
+static __attribute__((noinline)) struct tp_count_bits *make_once(struct tp_counts *counts, bool alone, size_t chunk)
+{
+	struct tp_count_bits **once = &counts->once[alone][chunk];
+
+	*once = tp_memory_get(counts->memory, 1, sizeof(**once));
+	return *once;
+}
+
+static __attribute__((noinline)) int found_again(struct tp_counts *counts, size_t chunk, uint64_t place)
+{
+	return wait_for(counts, chunk, place);
+}
+
+/* The same where each block has its bit. */
+static inline __attribute__((always_inline)) int add_few(struct tp_counts *counts, const uint8_t *values_le, size_t nr,
+							 uint32_t alone_from)
+{
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t value = tp_load_le64(values_le + 8 * i);
+		uint64_t block = value >> 24;
+		bool alone = (value & 0xffffff) >= alone_from;
+		struct tp_count_bits *once = counts->once[alone][block / TP_COUNTS_CHUNK];
+		uint64_t *word;
+
+		if (!once)
+			once = make_once(counts, alone, (size_t)(block / TP_COUNTS_CHUNK));
+		if (!once)
+			return THINP_ENOMEM;
+		word = &once->words[block % TP_COUNTS_CHUNK / 64];
+		if (*word >> block % 64 & 1) {
+			if (found_again(counts, (size_t)(block / TP_COUNTS_CHUNK), block << 1 | alone))
 				return THINP_ENOMEM;
-			at = TP_COUNTS_WAITING;
+			continue;
 		}
-		room[chunk] = (uint16_t)--at;
-		waiting[chunk]->places[at] = (uint16_t)(value >> 24 << 1 | alone);
+		*word |= (uint64_t)1 << block % 64;
 	}
 	return 0;
 }
 
 int tp_counts_add(struct tp_counts *counts, const uint8_t *values_le, size_t nr, uint32_t alone_from)
 {
-	if (alone_from > 0xffffff)
-		return add(counts, values_le, nr, UINT32_MAX);
-	if (!alone_from)
-		return add(counts, values_le, nr, 0);
-	return add(counts, values_le, nr, alone_from);
-}
-static_assert(TP_COUNTS_CHUNK == 1u << 15, "a place in a chunk and one bit more fit 16 bits");
+	bool is_few = counts->once[0];
 
-/* Blocks in a row within one word. */
-static int add_to_word(struct tp_counts *counts, uint64_t *word, uint64_t block, unsigned int nr, bool alone)
+	if (alone_from > 0xffffff)
+		return is_few ? add_few(counts, values_le, nr, UINT32_MAX)
+			      : add_many(counts, values_le, nr, UINT32_MAX);
+	if (!alone_from)
+		return is_few ? add_few(counts, values_le, nr, 0) : add_many(counts, values_le, nr, 0);
+	return is_few ? add_few(counts, values_le, nr, alone_from) : add_many(counts, values_le, nr, alone_from);
+}
+
+/* One more for the blocks of a word that `ones` has. */
+static int add_ones(struct tp_counts *counts, uint64_t *word, uint64_t first_block, uint64_t ones, bool alone)
 {
-	uint64_t mask = nr < 16 ? ((uint64_t)1 << 4 * nr) - 1 : UINT64_MAX;
-	uint64_t ones = (ONES & mask) << block % 16 * 4;
+	int r = 0;
 
 	if (!(((*word & COUNT_BITS) + 2 * ones) & ALONE_BITS)) {
 		*word = (*word + ones) | (alone ? ones << 3 : 0);
 		return 0;
 	}
-	for (unsigned int i = 0; i < nr; i++) {
-		if (count_large(counts, word, block + i, alone))
-			return THINP_ENOMEM;
+	for (unsigned int i = 0; !r && i < 16; i++)
+		if (ones >> 4 * i & 1)
+			r = count_large(counts, word, first_block + i, alone);
+	return r;
+}
+
+/* Bits 0 to 15 as the lowest bits of sixteen counts. */
+static uint64_t spread(uint64_t bits)
+{
+	bits = (bits | bits << 24) & UINT64_C(0x000000ff000000ff);
+	bits = (bits | bits << 12) & UINT64_C(0x000f000f000f000f);
+	bits = (bits | bits << 6) & UINT64_C(0x0303030303030303);
+	return (bits | bits << 3) & ONES;
+}
+
+static uint64_t ones_of(const struct tp_count_bits *bits, size_t word)
+{
+	return spread(bits->words[word / 4] >> word % 4 * 16 & 0xffff);
+}
+
+/* Some words at once; false, and nothing done, where a count may become large. */
+static bool add_bits(uint8_t *words, const struct tp_count_bits *bits, size_t begin, bool alone)
+{
+	uint64_t sums[JOINED];
+	uint64_t large = 0;
+
+	for (size_t i = 0; i < JOINED; i++) {
+		uint64_t word = tp_load_le64(words + 8 * (begin + i));
+		uint64_t ones = ones_of(bits, begin + i);
+
+		large |= (word & COUNT_BITS) + 2 * ones;
+		sums[i] = (word + ones) | (alone ? ones << 3 : 0);
 	}
-	return 0;
+	for (size_t i = 0; i < JOINED && !(large & ALONE_BITS); i++)
+		tp_store_le64(words + 8 * (begin + i), sums[i]);
+	return !(large & ALONE_BITS);
+}
+
+static int count_bits(struct tp_counts *counts, size_t chunk, const struct tp_count_bits *bits, bool alone)
+{
+	uint64_t first = chunk * (uint64_t)TP_COUNTS_CHUNK;
+	int r = chunk_of(counts, chunk) ? 0 : THINP_ENOMEM;
+
+	for (size_t w = 0; !r && w < TP_COUNTS_WORDS; w += JOINED) {
+		uint8_t *words = counts->chunks[chunk]->bytes;
+
+		if (add_bits(words, bits, w, alone))
+			continue;
+		for (size_t i = w; !r && i < w + JOINED; i++) {
+			uint64_t word = tp_load_le64(words + 8 * i);
+
+			r = add_ones(counts, &word, first + 16 * i, ones_of(bits, i), alone);
+			tp_store_le64(words + 8 * i, word);
+		}
+	}
+	return r;
+}
+
+/* Those found once: their bits are gone then. */
+static int flush_once(struct tp_counts *counts, size_t i)
+{
+	int r = 0;
+
+	for (size_t alone = 0; !r && counts->once[0] && alone < 2; alone++) {
+		struct tp_count_bits **once = &counts->once[alone][i];
+
+		if (!*once)
+			continue;
+		r = count_bits(counts, i, *once, alone);
+		tp_memory_put(counts->memory, *once, 1, sizeof(**once));
+		*once = NULL;
+	}
+	return r;
+}
+
+int tp_counts_flush(struct tp_counts *counts)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < counts->nr_chunks; i++) {
+		if (counts->waiting[i])
+			r = flush_chunk(counts, i);
+		if (!r)
+			r = flush_once(counts, i);
+	}
+	return r;
+}
+
+/* Blocks in a row within one word. */
+static int add_to_word(struct tp_counts *counts, uint64_t *word, uint64_t block, unsigned int nr, bool alone)
+{
+	uint64_t mask = nr < 16 ? ((uint64_t)1 << 4 * nr) - 1 : UINT64_MAX;
+
+	return add_ones(counts, word, block - block % 16, (ONES & mask) << block % 16 * 4, alone);
 }
 
 /* One more for all blocks of some words; false, and nothing done, where a count may become large. */
@@ -349,7 +446,7 @@ static int join_one(struct tp_counts *counts, const struct tp_counts *from, uint
 		return 0;
 	}
 	*to |= (uint64_t)TP_COUNTS_LARGE << shift;
-	return add_large(counts, block, mine < TP_COUNTS_LARGE ? mine + exact : exact);
+	return tp_count_table_add(&counts->large, counts->memory, block, mine < TP_COUNTS_LARGE ? mine + exact : exact);
 }
 
 static int join_word(struct tp_counts *counts, const struct tp_counts *from, uint64_t *to, uint64_t word,

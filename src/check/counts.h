@@ -6,13 +6,15 @@
  *   bit  3      one of those who refer to it believes to be alone
  *
  * Mappings come in the order of virtual blocks, which says nothing about the order of data blocks: counting each at once
- * would be a cache miss each. So they wait by chunks of data blocks, and are counted when many wait for one chunk. Mappings
- * whose data blocks follow each other are counted at once, sixteen with one addition.
+ * would be a cache miss each. Of few blocks, a bit for each fits the cache: it tells who was found once. Of many, and of blocks
+ * found again, the mappings wait by chunks of data blocks, and are counted when many wait for one chunk. Mappings whose data
+ * blocks follow each other are counted at once, sixteen with one addition.
  */
 #ifndef TP_CHECK_COUNTS_H
 #define TP_CHECK_COUNTS_H
 
 #include "base/bytes.h"
+#include "check/count_table.h"
 #include "check/memory.h"
 
 #include <stdbool.h>
@@ -22,9 +24,15 @@
 #define TP_COUNTS_WAITING 2048u /* that can wait for a chunk: many more than it has cache lines, which are 256 */
 #define TP_COUNTS_BYTES   (TP_COUNTS_CHUNK / 2)
 #define TP_COUNTS_LARGE   7u
+#define TP_COUNTS_FEW     ((uint64_t)1 << 24) /* data blocks: a bit each are 2 MiB */
 
 struct tp_count_chunk {
 	uint8_t bytes[TP_COUNTS_BYTES];
+};
+
+/* Blocks of a chunk. */
+struct tp_count_bits {
+	uint64_t words[TP_COUNTS_CHUNK / 64];
 };
 
 /* Those that wait for a chunk: place in the chunk; lowest bit: believes to be alone. One cache line more than is used, so that
@@ -34,23 +42,16 @@ struct tp_count_waiting {
 	uint16_t places[TP_COUNTS_WAITING + 32];
 };
 
-/* A count of TP_COUNTS_LARGE or more. */
-struct tp_large {
-	uint64_t block_plus_1; /* 0: empty */
-	uint64_t count;
-};
-
 struct tp_counts {
 	struct tp_memory *memory;
 	uint64_t nr_blocks; /* that can be counted */
 	size_t nr_chunks;
 	struct tp_count_chunk **chunks; /* NULL: nothing found there */
+	struct tp_count_bits **once[2]; /* found, and not counted yet: [alone?][chunk]; NULL: there are many blocks */
 	struct tp_count_waiting **waiting;
 	uint16_t *
 		room; /* for more that wait; they wait from here on. 0, too, where there is no struct tp_count_waiting */
-	struct tp_large *large; /* open addressing */
-	size_t nr_large;
-	size_t large_room;  /* 0 or a power of two */
+	struct tp_count_table large; /* counts of TP_COUNTS_LARGE and more */
 	uint8_t more[1024]; /* what becomes of a byte: [byte | upper half? | alone?]; the same: it is a large count */
 };
 

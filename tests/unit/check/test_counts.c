@@ -34,8 +34,16 @@ struct fixture {
 	bool *is_alone;
 };
 
+/* Few blocks, or room for many of which few are there: they are counted in different ways. */
+static uint64_t few_or_many(void)
+{
+	return random_next(&rng) % 2 ? NR_BLOCKS : TP_COUNTS_FEW + 1;
+}
+
 static void begin(struct fixture *f)
 {
+	uint64_t nr_blocks = few_or_many();
+
 	memset(f, 0, sizeof(*f));
 	alloc_counting_init(&f->alloc);
 	f->memory.allocator = f->alloc.table;
@@ -44,7 +52,7 @@ static void begin(struct fixture *f)
 	assert_non_null(f->model);
 	assert_non_null(f->is_alone);
 	for (size_t i = 0; i < 2; i++)
-		assert_int_equal(tp_counts_init(&f->counts[i], &f->memory, NR_BLOCKS), 0);
+		assert_int_equal(tp_counts_init(&f->counts[i], &f->memory, nr_blocks), 0);
 }
 
 static void end(struct fixture *f)
@@ -173,18 +181,23 @@ static void chunks_that_one_task_has_change_hands(void **state)
 	end(&f);
 }
 
+struct attempt {
+	struct alloc_counting alloc;
+	uint64_t nr_blocks;
+};
+
 static int count_some(void *ctx)
 {
-	struct alloc_counting *alloc = ctx;
-	struct tp_memory memory = {.allocator = alloc->table};
+	const struct attempt *attempt = ctx;
+	struct tp_memory memory = {.allocator = attempt->alloc.table};
 	struct tp_counts counts[2] = {{.memory = NULL}, {.memory = NULL}};
 	uint64_t before = rng;
 	uint8_t values[8 * MAX_LEAF];
-	int r = tp_counts_init(&counts[0], &memory, NR_BLOCKS);
+	int r = tp_counts_init(&counts[0], &memory, attempt->nr_blocks);
 
 	rng = 12345;
 	if (!r)
-		r = tp_counts_init(&counts[1], &memory, NR_BLOCKS);
+		r = tp_counts_init(&counts[1], &memory, attempt->nr_blocks);
 	for (unsigned i = 0; !r && i < 400; i++) {
 		size_t nr = make_leaf(values, 3);
 
@@ -205,11 +218,23 @@ static int count_some(void *ctx)
 
 static void every_allocation_may_fail(void **state)
 {
-	struct alloc_counting alloc;
+	static const uint64_t nr_blocks[] = {NR_BLOCKS, TP_COUNTS_FEW + 1};
 
 	(void)state;
-	alloc_counting_init(&alloc);
-	alloc_counting_loop(&alloc, count_some, &alloc);
+	for (size_t i = 0; i < 2; i++) {
+		struct attempt attempt = {.nr_blocks = nr_blocks[i]};
+
+		alloc_counting_init(&attempt.alloc);
+		alloc_counting_loop(&attempt.alloc, count_some, &attempt);
+	}
+}
+
+static void add_block(struct tp_counts *counts, uint64_t block, int expected)
+{
+	uint8_t value[8];
+
+	tp_store_le64(value, block << 24);
+	assert_int_equal(tp_counts_add(counts, value, 1, 0), expected);
 }
 
 static void TOOL_32_a_limit_of_memory_holds(void **state)
@@ -217,18 +242,32 @@ static void TOOL_32_a_limit_of_memory_holds(void **state)
 	struct alloc_counting alloc;
 	struct tp_memory memory = {.limit = 60000};
 	struct tp_counts counts;
-	uint8_t value[8];
+
+	(void)state;
+	alloc_counting_init(&alloc);
+	memory.allocator = alloc.table;
+	assert_int_equal(tp_counts_init(&counts, &memory, TP_COUNTS_FEW + 1), 0);
+	add_block(&counts, 0, 0);
+	add_block(&counts, 40000, 0);
+	add_block(&counts, 80000, THINP_ENOMEM);
+	assert_true(alloc.peak_bytes <= memory.limit);
+	tp_counts_exit(&counts);
+	alloc_counting_check(&alloc);
+}
+
+static void TOOL_32_a_limit_of_memory_holds_for_few_blocks(void **state)
+{
+	struct alloc_counting alloc;
+	struct tp_memory memory = {.limit = 30000};
+	struct tp_counts counts;
 
 	(void)state;
 	alloc_counting_init(&alloc);
 	memory.allocator = alloc.table;
 	assert_int_equal(tp_counts_init(&counts, &memory, NR_BLOCKS), 0);
-	tp_store_le64(value, 0);
-	assert_int_equal(tp_counts_add(&counts, value, 1, 0), 0);
-	tp_store_le64(value, UINT64_C(40000) << 24);
-	assert_int_equal(tp_counts_add(&counts, value, 1, 0), 0);
-	tp_store_le64(value, UINT64_C(80000) << 24);
-	assert_int_equal(tp_counts_add(&counts, value, 1, 0), THINP_ENOMEM);
+	add_block(&counts, 0, 0);
+	add_block(&counts, 40000, 0);
+	assert_int_equal(tp_counts_flush(&counts), THINP_ENOMEM); /* room for one chunk of counts only */
 	assert_true(alloc.peak_bytes <= memory.limit);
 	tp_counts_exit(&counts);
 	alloc_counting_check(&alloc);
@@ -242,6 +281,7 @@ int main(void)
 		cmocka_unit_test(chunks_that_one_task_has_change_hands),
 		cmocka_unit_test(every_allocation_may_fail),
 		cmocka_unit_test(TOOL_32_a_limit_of_memory_holds),
+		cmocka_unit_test(TOOL_32_a_limit_of_memory_holds_for_few_blocks),
 	};
 
 	rng = random_begin();
