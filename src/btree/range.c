@@ -231,7 +231,8 @@ static int survey_leaves(struct tp_range *range, thinp_block_t tree)
 		r = find_left(range, index);
 	if (!r && !range->has_left && !range->has_right)
 		r = note_owners_of(range, tree);
-	add_up(range, depth, capacity);
+	if (!r)
+		add_up(range, depth, capacity);
 	return r;
 }
 
