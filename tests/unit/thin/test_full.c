@@ -397,6 +397,43 @@ static void TH_14_TH_17_a_pool_without_metadata_goes_on_when_it_has_grown(void *
 	close_world(&w);
 }
 
+/* What it shares with the pool is copied, and what it alone has goes; and so with a device that a snapshot shares. */
+static void TH_17_COW_05_what_is_shared_is_given_back_without_an_available_block(void **state)
+{
+	struct thinp_pool_step step = {.size = sizeof(step)};
+	struct world w;
+
+	(void)state;
+	begin_with_devices(&w);
+	assert_int_equal(thinp_pool_create_snapshot(w.pool, 3, 1), 0);
+	assert_int_equal(hold(&w), 0);
+	commit(&w);
+	for (uint64_t i = 0; i < 300; i += 7)
+		assert_int_equal(map(&w, 1 + i % 3, i * STRIDE + 1), 0);
+	commit(&w);
+	take_all_metadata(&w);
+	while (!step.is_complete) {
+		assert_int_equal(thinp_pool_release_step(w.pool, 1, &step), 0);
+		commit(&w);
+		take_all_metadata(&w);
+	}
+	for (uint64_t dev_id = 1; dev_id <= 3; dev_id++) {
+		for (step.is_complete = false; !step.is_complete;) {
+			assert_int_equal(thinp_pool_remove_step(w.pool, dev_id, 50 * STRIDE, UINT64_MAX, 1, &step), 0);
+			commit(&w);
+			take_all_metadata(&w);
+		}
+		for (step.is_complete = false; !step.is_complete;) {
+			assert_int_equal(thinp_pool_delete_step(w.pool, dev_id, 1, &step), 0);
+			commit(&w);
+			take_all_metadata(&w);
+		}
+	}
+	give_back(&w);
+	assert_int_equal(info_of(&w, THINP_POOL_DATA).nr_zero, NR_DATA);
+	close_world(&w);
+}
+
 /* --- being told ------------------------------------------------------------------------------------------------------ */
 
 struct told {
@@ -475,6 +512,7 @@ int main(void)
 		cmocka_unit_test(growing_the_data_of_a_full_pool_leaves_room_to_empty_it),
 		cmocka_unit_test(TH_31_each_change_has_one_answer_in_each_state),
 		cmocka_unit_test(TH_14_TH_17_a_pool_without_metadata_goes_on_when_it_has_grown),
+		cmocka_unit_test(TH_17_COW_05_what_is_shared_is_given_back_without_an_available_block),
 		cmocka_unit_test(thresholds_of_both_spaces_are_told),
 	};
 
