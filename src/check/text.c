@@ -23,22 +23,42 @@ static const char pairs[] = "000102030405060708091011121314151617181920212223242
 			    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
 			    "8081828384858687888990919293949596979899";
 
+static void put_pair(char *at, uint32_t number)
+{
+	memcpy(at, pairs + 2 * (size_t)number, 2);
+}
+
+static size_t nr_digits(uint64_t number)
+{
+	size_t nr = 1;
+
+	for (; number >= 10000; number /= 10000)
+		nr += 4;
+	return nr + (number >= 10) + (number >= 100) + (number >= 1000);
+}
+
+/* Four digits for each division of the whole number. They go where they belong: to gather them elsewhere and to copy them would
+ * be a wait for the smaller stores before each larger load. */
 char *tp_put_number(char *at, uint64_t number)
 {
-	char digits[20]; /* of 2^64-1 */
-	size_t first = sizeof(digits);
-	size_t len;
+	char *end = at + nr_digits(number);
+	uint32_t rest;
 
-	for (; number >= 100; number /= 100) {
-		first -= 2;
-		memcpy(digits + first, pairs + number % 100 * 2, 2);
+	for (at = end; number >= 10000; number /= 10000) {
+		rest = (uint32_t)(number % 10000);
+		at -= 4;
+		put_pair(at, rest / 100);
+		put_pair(at + 2, rest % 100);
 	}
-	if (number >= 10) {
-		first -= 2;
-		memcpy(digits + first, pairs + number * 2, 2);
-	} else {
-		digits[--first] = (char)('0' + number);
+	rest = (uint32_t)number;
+	if (rest >= 100) {
+		at -= 2;
+		put_pair(at, rest % 100);
+		rest /= 100;
 	}
-	len = sizeof(digits) - first;
-	return (char *)memcpy(at, digits + first, len) + len;
+	if (rest >= 10)
+		put_pair(at - 2, rest);
+	else
+		at[-1] = (char)('0' + rest);
+	return end;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * check/text.h - text on its way to the caller, gathered in a buffer. Numbers are the bulk of a dump, so they are
- * written by hand here: two digits for each division.
+ * written by hand here: four digits for each division.
  */
 #ifndef TP_CHECK_TEXT_H
 #define TP_CHECK_TEXT_H
