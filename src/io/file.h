@@ -9,6 +9,7 @@
  *   file.c           the tables of the two back-ends that make system calls, fork guard
  *   file_transfer.c  reads, writes and discards, as the runs of run.h
  *   file_flush.c     flushes, and who is told when one fails
+ *   file_record.c    records of one block that are read back before they are written again
  *   file_calls.c     the system calls that are repeated when a signal interrupts them
  *   uring.h          the back-end that hands the same work to a ring
  *
@@ -24,6 +25,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+
+#define TP_FILE_NR_CACHED 2u
 
 struct tp_file {
 	struct thinp_allocator allocator;
@@ -41,6 +44,10 @@ struct tp_file {
 	int untold;                      /* failure that the next FLUSH has to tell; used with `flushing` held */
 	_Atomic uint64_t unflushed;      /* writes and discards since the last flush began */
 	_Atomic bool lacks_durable;      /* the system cannot write durably */
+	/* see file_record.c; changed with `flushing` held */
+	int cached_fd;                              /* the file through the page cache; negative: none */
+	bool has_tried_cache;                       /* to get that */
+	_Atomic uint64_t cached[TP_FILE_NR_CACHED]; /* blocks that the page cache has, each + 1; 0: none */
 };
 
 /* Byte offset of a block. Blocks are below TP_IO_MAX_BLOCKS. */
@@ -55,10 +62,20 @@ int tp_file_get_size(const struct tp_file *file, uint64_t *nr_blocks);
 
 /* One preadv or pwritev. Returns the number of bytes that are behind us, which is less than asked for after a short
  * transfer and 0 at the end of the file, or a negative errno. */
-ssize_t tp_file_move(const struct tp_file *file, bool is_write, const struct iovec *iov, size_t nr_iov, off_t offset);
+ssize_t tp_file_move(const struct tp_file *file, int fd, bool is_write, const struct iovec *iov, size_t nr_iov,
+		     off_t offset);
 
 /* One pwritev_durably. */
-ssize_t tp_file_move_durably(const struct tp_file *file, const struct iovec *iov, size_t nr_iov, off_t offset);
+ssize_t tp_file_move_durably(const struct tp_file *file, int fd, const struct iovec *iov, size_t nr_iov, off_t offset);
+
+/* Where a block is written durably that comes alone; with `flushing` held. */
+int tp_file_record_fd(struct tp_file *file);
+
+/* It has been written there. */
+void tp_file_note_record(struct tp_file *file, thinp_block_t block);
+
+/* Where a run is read or written: by the page cache when all of it is in there. */
+int tp_file_fd_for(struct tp_file *file, const struct tp_run *run);
 
 /* How many of the bytes that a transfer moved are behind us. */
 ssize_t tp_file_behind(const struct tp_file *file, ssize_t moved);
@@ -76,7 +93,7 @@ int tp_file_ioctl(const struct tp_file *file, unsigned long request, void *arg);
 void tp_file_transfer(struct tp_file *file, struct thinp_io_op *ops, size_t nr_ops);
 
 /* The parts of that: carries out what is left of a run; carries out a DISCARD. */
-void tp_file_finish_run(const struct tp_file *file, struct tp_run *run);
+void tp_file_finish_run(struct tp_file *file, struct tp_run *run);
 int tp_file_discard(const struct tp_file *file, const struct thinp_io_op *op);
 
 /* A run of writes and the FLUSH behind it by one system call, which may end with the one request to the device, too. That is

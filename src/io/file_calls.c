@@ -21,23 +21,24 @@ off_t tp_file_offset(uint64_t block)
 	return (off_t)(block * THINP_BLOCK_SIZE);
 }
 
-ssize_t tp_file_move(const struct tp_file *file, bool is_write, const struct iovec *iov, size_t nr_iov, off_t offset)
+ssize_t tp_file_move(const struct tp_file *file, int fd, bool is_write, const struct iovec *iov, size_t nr_iov,
+		     off_t offset)
 {
 	ssize_t n;
 
 	do
-		n = is_write ? file->sys->pwritev(file->fd, iov, (int)nr_iov, offset)
-			     : file->sys->preadv(file->fd, iov, (int)nr_iov, offset);
+		n = is_write ? file->sys->pwritev(fd, iov, (int)nr_iov, offset)
+			     : file->sys->preadv(fd, iov, (int)nr_iov, offset);
 	while (is_interrupted(n));
 	return n < 0 ? -errno : tp_file_behind(file, n);
 }
 
-ssize_t tp_file_move_durably(const struct tp_file *file, const struct iovec *iov, size_t nr_iov, off_t offset)
+ssize_t tp_file_move_durably(const struct tp_file *file, int fd, const struct iovec *iov, size_t nr_iov, off_t offset)
 {
 	ssize_t n;
 
 	do
-		n = file->sys->pwritev_durably(file->fd, iov, (int)nr_iov, offset);
+		n = file->sys->pwritev_durably(fd, iov, (int)nr_iov, offset);
 	while (is_interrupted(n));
 	return n < 0 ? -errno : n;
 }

@@ -90,17 +90,22 @@ static bool is_unknown_call(ssize_t answer)
 
 /* A failure may be one that the kernel tells of once, so it is a failed flush to all who wait for one, this batch included:
  * it writes and flushes in the ordinary way, and then fails unless its own write does before. */
-static bool write_durably_locked(struct tp_file *file, uint64_t failed_before, const struct tp_transfer *t)
+static bool write_durably_locked(struct tp_file *file, uint64_t failed_before, const struct tp_transfer *t,
+				 const struct tp_run *run)
 {
+	bool is_record = tp_transfer_bytes(t) == THINP_BLOCK_SIZE;
 	ssize_t answer;
 
 	if (file->untold || atomic_load(&file->failed_flushes) != failed_before || atomic_load(&file->unflushed))
 		return false;
-	answer = tp_file_move_durably(file, t->iov, t->nr_iov, t->offset);
+	answer = tp_file_move_durably(file, is_record ? tp_file_record_fd(file) : tp_file_fd_for(file, run), t->iov,
+				      t->nr_iov, t->offset);
 	if (is_unknown_call(answer))
 		atomic_store(&file->lacks_durable, true);
 	else if (answer < 0)
 		atomic_fetch_add(&file->failed_flushes, 1);
+	else if (is_record)
+		tp_file_note_record(file, run->ops[0].block);
 	return answer >= 0 && (uint64_t)answer == tp_transfer_bytes(t);
 }
 
@@ -120,7 +125,7 @@ bool tp_file_write_durably(struct tp_file *file, uint64_t failed_before, struct 
 	if (!tp_transfer_is_all(&t, &run))
 		return false;
 	pthread_mutex_lock(&file->flushing);
-	is_done = write_durably_locked(file, failed_before, &t);
+	is_done = write_durably_locked(file, failed_before, &t, &run);
 	pthread_mutex_unlock(&file->flushing);
 	return is_done;
 }

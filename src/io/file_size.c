@@ -37,7 +37,7 @@ static int write_zeros(const struct tp_file *file, off_t begin, off_t end)
 			nr = 1;
 			iov[0].iov_len = (size_t)(end - begin);
 		}
-		n = tp_file_move(file, true, iov, nr, begin);
+		n = tp_file_move(file, file->fd, true, iov, nr, begin);
 		if (n <= 0)
 			return n ? (int)n : -EIO;
 		begin += n;

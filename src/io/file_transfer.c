@@ -6,14 +6,15 @@
 
 #include <errno.h>
 
-void tp_file_finish_run(const struct tp_file *file, struct tp_run *run)
+void tp_file_finish_run(struct tp_file *file, struct tp_run *run)
 {
+	int fd = tp_file_fd_for(file, run);
 	struct iovec iov[TP_MAX_IOV];
 	struct tp_transfer t;
 
 	while (!tp_run_is_done(run)) {
 		tp_run_next(run, iov, TP_MAX_IOV, &t);
-		tp_run_settle(run, &t, tp_file_move(file, t.is_write, t.iov, t.nr_iov, t.offset), file->name);
+		tp_run_settle(run, &t, tp_file_move(file, fd, t.is_write, t.iov, t.nr_iov, t.offset), file->name);
 	}
 }
 

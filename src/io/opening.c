@@ -40,6 +40,7 @@ static int create_handle(struct tp_opening *o, const char *name)
 	file->sys = o->sys;
 	file->name = name;
 	file->fd = -1;
+	file->cached_fd = -1;
 	file->owner = o->sys->getpid();
 	file->is_read_only = tp_opening_is_read_only(o);
 	file->grow_step = o->opts.grow_step;
@@ -81,7 +82,7 @@ static int try_direct_read(struct tp_file *file, bool *works)
 	if (!iov.iov_base)
 		return THINP_ENOMEM;
 	/* a bad block is not what we ask about, and neither is a file too short to have one */
-	*works = tp_file_move(file, false, &iov, 1, 0) != -EINVAL;
+	*works = tp_file_move(file, file->fd, false, &iov, 1, 0) != -EINVAL;
 	tp_free(&file->allocator, iov.iov_base, THINP_BLOCK_SIZE);
 	return 0;
 }
@@ -112,6 +113,8 @@ void tp_file_close(void *ctx)
 	struct thinp_allocator allocator = file->allocator;
 	bool is_foreign = tp_file_is_foreign(file);
 
+	if (file->cached_fd >= 0)
+		file->sys->close(file->cached_fd);
 	if (file->fd >= 0) {
 		if (!is_foreign)
 			tp_file_lock(file, F_UNLCK); /* in a child the lock is the parent's */

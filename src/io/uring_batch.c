@@ -84,7 +84,7 @@ static unsigned int request_rest(struct batch *b, unsigned int nr_runs)
 
 static void settle_run(const struct batch *b, const struct tp_ring_request *request)
 {
-	const struct tp_file *file = b->uring->file;
+	struct tp_file *file = b->uring->file;
 	struct tp_run *run = request->owner;
 
 	if (needs_call(request))

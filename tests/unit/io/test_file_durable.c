@@ -9,10 +9,12 @@
 #include <thinp/error.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -39,6 +41,23 @@ static ssize_t write_durably(int fd, const struct iovec *iov, int nr_iov, off_t 
 	return tp_file_sys_libc.pwritev_durably(fd, &first, 1, offset);
 }
 
+/* Past the page cache? */
+static bool is_direct(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	assert_true(flags >= 0);
+	return flags & O_DIRECT;
+}
+
+static bool was_read_direct;
+
+static ssize_t read_noting(int fd, const struct iovec *iov, int nr_iov, off_t offset)
+{
+	was_read_direct = is_direct(fd);
+	return io_sys_scripted.preadv(fd, iov, nr_iov, offset);
+}
+
 static struct tp_file_sys sys;
 
 static int setup(void **state, uint32_t direct)
@@ -50,6 +69,7 @@ static int setup(void **state, uint32_t direct)
 	f = *state;
 	sys = io_sys_scripted;
 	sys.pwritev_durably = write_durably;
+	sys.preadv = read_noting;
 	f->opts.flags = THINP_IO_CREATE;
 	f->opts.nr_blocks = SIZE;
 	f->opts.direct = direct;
@@ -237,9 +257,102 @@ static void a_failure_in_the_second_half_is_told_there(void **state)
 	commit_free(c);
 }
 
+/* --- records ---------------------------------------------------------------------------------------------------------- */
+
+/* The file system of the build may not be able to go past the page cache. */
+static void need_direct(void)
+{
+	if (!is_direct(io_sys_last_fd()))
+		skip();
+}
+
+static void read_blocks(struct io_file_fixture *f, thinp_block_t block, uint64_t nr)
+{
+	uint8_t *b = io_blocks_new(nr);
+
+	assert_int_equal(thinp_io_read(f->io, block, nr, b), 0);
+	free(b);
+}
+
+static void a_record_is_read_back_from_the_page_cache(void **state)
+{
+	struct io_file_fixture *f = *state;
+
+	need_direct();
+	commit_well(f, 8, 1);
+	io_expect_pattern(f->io, 0, 1, 1);
+	assert_false(was_read_direct);
+	read_blocks(f, 7, 1); /* not a record */
+	assert_true(was_read_direct);
+	read_blocks(f, 0, 2); /* not all of it records */
+	assert_true(was_read_direct);
+	io_write_pattern(f->io, 0, 1, 3); /* not durable: no record any more */
+	io_expect_pattern(f->io, 0, 1, 3);
+	assert_true(was_read_direct);
+	commit_well(f, 8, 4);
+	io_expect_pattern(f->io, 0, 1, 4);
+	assert_false(was_read_direct);
+}
+
+/* Two slots, written in turn. */
+static void two_records_are_read_back_together(void **state)
+{
+	struct io_file_fixture *f = *state;
+	uint8_t *b = io_blocks_new(1);
+
+	need_direct();
+	for (thinp_block_t slot = 0; slot < 2; slot++) {
+		struct thinp_io_op ops[] = {io_op(THINP_IO_WRITE, slot, 1, b), io_op(THINP_IO_FLUSH, 0, 0, NULL)};
+
+		io_blocks_fill(b, slot, 1, 5);
+		assert_int_equal(thinp_io_batch(f->io, ops, 2), 0);
+	}
+	io_expect_pattern(f->io, 0, 2, 5);
+	assert_false(was_read_direct);
+	free(b);
+}
+
+/* BM-06: whoever commits sees that somebody else has written to the file, by whatever way. */
+static void BM_06_what_somebody_else_wrote_is_read(void **state)
+{
+	static const int ways[] = {0, O_DIRECT};
+	struct io_file_fixture *f = *state;
+	uint8_t *b = io_blocks_new(1);
+
+	need_direct();
+	for (unsigned int i = 0; i < 2; i++) {
+		int fd = open(f->path, O_RDWR | O_CLOEXEC | ways[i]);
+
+		assert_true(fd >= 0);
+		commit_well(f, 8, 1);
+		io_blocks_fill(b, 0, 1, 20 + i);
+		assert_int_equal(pwrite(fd, b, THINP_BLOCK_SIZE, 0), THINP_BLOCK_SIZE);
+		io_expect_pattern(f->io, 0, 1, 20 + i);
+		assert_false(was_read_direct);
+		assert_int_equal(close(fd), 0);
+	}
+	free(b);
+}
+
+static void without_a_second_descriptor_all_goes_past_the_page_cache(void **state)
+{
+	struct io_file_fixture *f = *state;
+
+	need_direct();
+	io_sys_fail(IO_SYS_OPEN, 1, 1, EMFILE);
+	commit_well(f, 8, 1);
+	assert_true(io_sys_has_failed());
+	io_expect_pattern(f->io, 0, 1, 1);
+	assert_true(was_read_direct);
+	commit_well(f, 8, 2);
+	assert_int_equal(io_sys_count(IO_SYS_OPEN), 1); /* it is not asked for again */
+}
+
 #define BOTH(test)                                                                                                     \
 	cmocka_unit_test_setup_teardown(test, setup_cached, io_file_teardown),                                         \
 		cmocka_unit_test_setup_teardown(test, setup_direct, io_file_teardown)
+
+#define DIRECT(test) cmocka_unit_test_setup_teardown(test, setup_direct, io_file_teardown)
 
 int main(void)
 {
@@ -254,6 +367,10 @@ int main(void)
 		BOTH(COW_11_a_failure_is_a_failed_flush),
 		BOTH(a_bad_block_is_the_fault_of_its_write),
 		BOTH(a_failure_in_the_second_half_is_told_there),
+		DIRECT(a_record_is_read_back_from_the_page_cache),
+		DIRECT(two_records_are_read_back_together),
+		DIRECT(BM_06_what_somebody_else_wrote_is_read),
+		DIRECT(without_a_second_descriptor_all_goes_past_the_page_cache),
 	};
 
 	return cmocka_run_group_tests_name("io/file/durable", tests, NULL, NULL);
