@@ -372,7 +372,7 @@ static void TM_10_a_mapping_that_is_not_in_memory_is_unknown_and_not_absent(void
 	assert_int_equal(thinp_pool_open(w.io, &defaults, &w.pool), 0);
 	expect_cached(&w, 1, 5, THINP_EWOULDBLOCK);   /* mapped */
 	expect_cached(&w, 1, 500, THINP_EWOULDBLOCK); /* not mapped */
-	expect_cached(&w, 2, 5, THINP_ENODATA); /* no such device: opening a pool for changes reads both roots */
+	expect_cached(&w, 2, 5, THINP_ENODATA);       /* no such device: opening a pool for changes reads both roots */
 	assert_int_equal(thinp_pool_lookup(w.pool, 1, 5, &mapping), 0);
 	expect_cached(&w, 1, 5, 0);
 	expect_cached(&w, 1, 500, THINP_ENODATA);
