@@ -31,6 +31,7 @@ struct looking {
 	const void *node;
 	struct tp_look *look;
 	thinp_block_t path[THINP_BTREE_MAX_LEVELS * THINP_BTREE_MAX_DEPTH];
+	uint32_t nr_children[THINP_BTREE_MAX_LEVELS * THINP_BTREE_MAX_DEPTH]; /* of each node */
 };
 
 /* The last key, too, must be one that the parent leaves to the node; and what must be split must be large enough. */
@@ -57,6 +58,7 @@ static int read_node(struct looking *l)
 	if (r)
 		return r;
 	l->path[l->look->nr_nodes] = l->at.block;
+	l->nr_children[l->look->nr_nodes] = tp_node_nr_entries(l->node);
 	if (l->look->nr_in_place == l->look->nr_nodes && tp_tm_is_shadow(l->tm, l->at.block))
 		l->look->nr_in_place++;
 	l->look->nr_nodes++;
@@ -155,8 +157,8 @@ static int look_for_owners(const struct looking *l)
 			break;
 		}
 	}
-	if (look->first_shared < nr_with_children)
-		look->nr_raised = (nr_with_children - look->first_shared) * (uint64_t)TP_LOOK_MOST_CHILDREN;
+	for (uint32_t i = look->first_shared; i < nr_with_children; i++)
+		look->nr_raised += l->nr_children[i];
 	return 0;
 }
 

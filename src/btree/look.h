@@ -11,15 +11,15 @@
 
 /* What the way to a key is like. */
 struct tp_look {
-	thinp_block_t *path; /* set by the caller: gets the addresses of the nodes; NULL: they are not wanted */
-	uint64_t nr_blocks;  /* the most blocks that inserting the key may take */
-	uint64_t nr_raised; /* the most children that get an owner more, in that way; what this takes is in nr_blocks */
-	uint32_t nr_nodes;  /* on the way */
-	uint32_t nr_in_place;          /* of these, from the root on, that may be written where they are */
-	uint32_t first_shared;         /* the first that others own, too, and so all that follow; nr_nodes: none */
-	uint32_t nr_full;              /* of these, nodes that have no room for a new entry */
-	uint32_t nr_missing;           /* trees that are not there yet */
-	bool is_lowered;               /* the key is smaller than the keys of some node above a leaf */
+	thinp_block_t *path;   /* set by the caller: gets the addresses of the nodes; NULL: they are not wanted */
+	uint64_t nr_blocks;    /* the most blocks that inserting the key may take */
+	uint64_t nr_raised;    /* children that get an owner more, in that way; what this takes is in nr_blocks */
+	uint32_t nr_nodes;     /* on the way */
+	uint32_t nr_in_place;  /* of these, from the root on, that may be written where they are */
+	uint32_t first_shared; /* the first that others own, too, and so all that follow; nr_nodes: none */
+	uint32_t nr_full;      /* of these, nodes that have no room for a new entry */
+	uint32_t nr_missing;   /* trees that are not there yet */
+	bool is_lowered;       /* the key is smaller than the keys of some node above a leaf */
 	struct tp_btree_child leaf_at; /* the last leaf; all below is for it */
 	uint64_t leaf_last;            /* no key that belongs to it is larger */
 	uint32_t nr_entries;

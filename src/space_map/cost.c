@@ -154,19 +154,34 @@ static struct tp_sm_work more_work(const struct thinp_sm *sm, uint64_t nr_bitmap
 	return more;
 }
 
-/* A node of the overflow tree that is made now is one more that giving space back may have to copy later. */
+static uint64_t cost_above(const struct thinp_sm *sm, const struct tp_sm_work *more)
+{
+	return tp_sm_cost_of(sm, more) - tp_sm_cost_of(sm, &sm->work);
+}
+
+static uint64_t most_counts(const struct thinp_sm *sm, uint64_t nr)
+{
+	return min64(nr, sm->now.nr_blocks - sm->now.nr_zero); /* a free block gets no large count at once */
+}
+
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered)
 {
-	uint64_t most = sm->now.nr_blocks - sm->now.nr_zero; /* a free block gets no large count at once */
-	struct tp_sm_work more = more_work(sm, nr_bitmaps, min64(nr_raised, most), min64(nr_lowered, most));
+	struct tp_sm_work more = more_work(sm, nr_bitmaps, most_counts(sm, nr_raised), most_counts(sm, nr_lowered));
 
-	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work) + lasting_growth(&more) -
-	       lasting_growth(&sm->work);
+	return cost_above(sm, &more);
+}
+
+/* A node of the overflow tree that is made now is one more that giving space back may have to copy later. */
+uint64_t tp_sm_raise_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised)
+{
+	struct tp_sm_work more = more_work(sm, nr_bitmaps, most_counts(sm, nr_raised), 0);
+
+	return cost_above(sm, &more) + lasting_growth(&more) - lasting_growth(&sm->work);
 }
 
 uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
 {
-	return tp_sm_more_cost(sm, nr_blocks, nr_blocks, 0);
+	return tp_sm_raise_cost(sm, nr_blocks, nr_blocks);
 }
 
 /* --- changes that free space ----------------------------------------------------------------------------------------- */
@@ -195,7 +210,7 @@ static uint64_t release_of(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint6
 {
 	struct tp_sm_work more = more_work(sm, nr_bitmaps, nr_raised, nr_lowered);
 
-	return tp_sm_cost_of(sm, &more) - tp_sm_cost_of(sm, &sm->work) + lasting_growth(&more);
+	return cost_above(sm, &more) + lasting_growth(&more);
 }
 
 uint64_t tp_sm_lowering_cost(const struct thinp_sm *metadata)

@@ -54,10 +54,12 @@ static bool is_leaf_shared(const struct tp_look *look)
 }
 
 /* The values of a leaf get an owner when it is copied and the original lives on. */
-static void add_values(struct estimate *e, const struct thinp_btree_type *type, const struct tp_look *look)
+static void add_values(struct estimate *e, const struct thinp_sm *sm, const struct tp_look *look)
 {
-	if (is_leaf_shared(look) && type->cost)
-		e->nr_blocks += type->cost(type->ctx, look->nr_entries + (size_t)1);
+	uint64_t nr = look->nr_entries + UINT64_C(1);
+
+	if (is_leaf_shared(look))
+		e->nr_blocks += tp_sm_more_cost(sm, nr, nr, 0);
 }
 
 static int add_details(struct estimate *e, uint64_t dev_id)
@@ -73,7 +75,7 @@ static int add_top(struct estimate *e, uint64_t dev_id)
 	int r = add_way(e, &e->pool->top, e->pool->live.mapping_root, &dev_id, &look);
 
 	if (!r)
-		add_values(e, &e->pool->top, &look);
+		add_values(e, e->pool->store->metadata, &look);
 	return r;
 }
 
@@ -127,6 +129,18 @@ static int count_mappings(const struct estimate *e, const struct thinp_device_in
 	return r == ENOUGH ? 0 : r;
 }
 
+/* Two ways down one tree have its root and all above it in common; and counts of children are recorded together. */
+static uint64_t counted_twice(const struct estimate *e, const struct tp_look *left, const struct tp_look *right)
+{
+	const struct thinp_tm *tm = tp_thin_tm(e->pool);
+	uint32_t nr_common = right->nr_nodes - right->leaf_at.depth;
+	uint64_t apart = tp_tm_cost_of_raising(tm, left->nr_raised) + tp_tm_cost_of_raising(tm, right->nr_raised);
+	uint64_t together = tp_tm_cost_of_raising(tm, left->nr_raised + right->nr_raised);
+
+	return (nr_common > right->nr_in_place ? nr_common - right->nr_in_place : 0) +
+	       (apart > together ? apart - together : 0);
+}
+
 /* Both ends of the range are copied; where something is removed, also two neighbours of each node but the root. */
 static int cost_of_ends(struct estimate *e, uint64_t last, bool is_removal)
 {
@@ -136,16 +150,19 @@ static int cost_of_ends(struct estimate *e, uint64_t last, bool is_removal)
 
 	if (r)
 		return r;
-	add_values(e, &e->pool->mappings, &left);
-	e->nr_blocks += is_removal ? 2 * (uint64_t)left.leaf_at.depth : 0;
+	add_values(e, tp_thin_data_map(e->pool), &left);
+	if (is_removal) /* no node gets fuller */
+		e->nr_blocks += 2 * (uint64_t)left.leaf_at.depth - 2 * (uint64_t)left.nr_full;
 	if (!is_removal && left.nr_entries + e->op.length > left.leaf_capacity) /* the end of a run splits it */
 		e->nr_blocks += 3;
 	if (left.nr_missing || left.leaf_last >= last)
 		return 0;
 	r = add_way(e, &e->pool->mappings, e->pool->live.mapping_root, last_keys, &right);
-	if (!r)
-		add_values(e, &e->pool->mappings, &right);
-	return r;
+	if (r)
+		return r;
+	e->nr_blocks -= counted_twice(e, &left, &right) + (is_removal ? 2 * right.nr_full : 0);
+	add_values(e, tp_thin_data_map(e->pool), &right);
+	return 0;
 }
 
 /* More than fits into leaves that are there goes into leaves that are half full at least, and nodes above these. */
