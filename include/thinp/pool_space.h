@@ -8,7 +8,9 @@
  *  leaves is a sound pool, and another process can go on later.
  *
  *  A pool keeps back what the least of such steps needs. So right after a commit each of them gets on, however full the
- *  pool is, unless a view holds back what the commit freed, or another writer has filled the pool further.
+ *  pool is, unless a view holds back what the commit freed, or another writer has filled the pool further. One step gives
+ *  nothing back and is not meant: unmapping a part of what one block of metadata maps, which a snapshot maps, too. That copies
+ *  the block, and needs room like any other change.
  */
 #ifndef THINP_POOL_SPACE_H
 #define THINP_POOL_SPACE_H

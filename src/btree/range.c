@@ -27,7 +27,7 @@ static int note_owners_of(struct tp_range *range, thinp_block_t block)
 	return r;
 }
 
-/* A node on the way, and those beside the one below it. */
+/* A node on the way. *beside: those beside the one below it. */
 static int note_owners_of_frame(struct tp_range *range, const struct tp_path_frame *frame, struct tp_beside *beside)
 {
 	struct thinp_read_section section;
@@ -42,24 +42,43 @@ static int note_owners_of_frame(struct tp_range *range, const struct tp_path_fra
 		r = tp_beside_step(&section, node, frame->index,
 				   tp_node_nr_entries(node) <= tp_node_minimum(tp_node_capacity(node)), beside);
 	thinp_read_end(&section);
-	if (!r)
-		r = note_owners_of(range, frame->at.block);
+	return r ? r : note_owners_of(range, frame->at.block);
+}
+
+static int note_owners_beside(struct tp_range *range, const struct tp_beside *beside)
+{
+	int r = 0;
+
 	for (uint32_t i = 0; !r && i < 2; i++)
 		if (beside->blocks[i] != THINP_NO_BLOCK)
 			r = note_owners_of(range, beside->blocks[i]);
 	return r;
 }
 
+/* A leaf that goes as a whole is dropped, and no leaf beside it is touched, unless a root would be left with one child. */
+static bool is_leaf_dropped(const struct tp_range *range)
+{
+	const struct tp_path *path = &range->path;
+	const struct tp_path_frame *parent = path->nr_frames ? &path->frames[path->nr_frames - 1] : NULL;
+
+	return range->is_one_leaf && range->part.is_all && parent && !parent->is_leaf &&
+	       parent->nr_entries > (parent->at.depth ? 1 : 2);
+}
+
 /* Is there something on the way where the path stands that would become one node more when it is copied? */
 static int note_owners(struct tp_range *range)
 {
 	const struct tp_path *path = &range->path;
+	bool is_dropped = is_leaf_dropped(range);
 	struct tp_beside beside;
-	int r = note_owners_of(range, path->leaf_at.block);
+	int r = is_dropped ? 0 : note_owners_of(range, path->leaf_at.block);
 
 	tp_beside_none(&beside);
-	for (size_t i = 0; !r && !range->is_shared && i < path->nr_frames; i++)
+	for (size_t i = 0; !r && !range->is_shared && i < path->nr_frames; i++) {
 		r = note_owners_of_frame(range, &path->frames[i], &beside);
+		if (!r && !(is_dropped && i + 1 == path->nr_frames))
+			r = note_owners_beside(range, &beside);
+	}
 	return r;
 }
 

@@ -53,6 +53,30 @@ static void try_all(uint32_t value_size, uint32_t per_leaf, bool is_shared, uint
 	}
 }
 
+/* Nothing gets an owner when a leaf goes that a snapshot has, too: it is not copied, and no leaf beside it. */
+static void TH_17_a_leaf_that_others_own_goes_without_a_copy(void **state)
+{
+	struct tree_shape shape = {.per_leaf = 60};
+	const uint64_t changed = 10, first = 3010, last = 3600; /* of the leaf number 5 of 0 to 9 */
+	bool is_complete = false;
+	struct forest f;
+
+	(void)state;
+	forest_open(&f, 60, 1, 32);
+	forest_plant_plain(&f, &shape, 600, 10);
+	forest_snapshot(&f, 0);
+	assert_int_equal(forest_insert(&f, 0, &changed), 0);
+	forest_commit(&f, false);
+	forest_forget(&f);
+	assert_int_equal(forest_remove_range(&f, 0, &first, &last, 1, &is_complete), 0);
+	assert_true(is_complete);
+	assert_int_equal(f.nr_values_told, 0);
+	assert_int_equal(f.nr_values_asked, 60);
+	assert_int_equal(f.nr_taken, 1); /* the root */
+	forest_check(&f);
+	forest_close(&f);
+}
+
 static void BR_11_all_ranges_over_three_leaves(void **state)
 {
 	(void)state;
@@ -317,6 +341,7 @@ static void BR_10_no_count_leaves_its_range_while_everything_is_done_at_random(v
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(TH_17_a_leaf_that_others_own_goes_without_a_copy),
 		cmocka_unit_test(BR_11_all_ranges_over_three_leaves),
 		cmocka_unit_test(BR_11_a_range_ends_with_the_same_entries_and_counts_as_single_removals),
 		cmocka_unit_test(whole_leaves_in_the_range_are_not_copied),
