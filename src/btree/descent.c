@@ -281,19 +281,6 @@ int tp_descent_rebalance(struct tp_descent *descent, uint32_t index, bool *chang
 	return r;
 }
 
-int tp_descent_prepare(struct tp_descent *descent, uint64_t key, uint32_t *index)
-{
-	struct tp_descent_fill fill;
-	bool changed = false;
-	int r = tp_descent_find_child(descent, key, index);
-
-	if (!r)
-		r = tp_descent_child_fill(descent, *index, &fill);
-	if (!r && fill.nr_entries <= fill.minimum)
-		r = tp_descent_rebalance(descent, *index, &changed);
-	return r || !changed ? r : tp_descent_find_child(descent, key, index);
-}
-
 int tp_descent_drop_child(struct tp_descent *descent, uint32_t index, struct tp_drop *drop)
 {
 	uint64_t last;

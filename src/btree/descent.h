@@ -56,9 +56,6 @@ TP_MUST_USE int tp_descent_child_fill(const struct tp_descent *descent, uint32_t
  * they are even. */
 TP_MUST_USE int tp_descent_rebalance(struct tp_descent *descent, uint32_t index, bool *changed);
 
-/* Sees to it that the child of a key has an entry more than it must have, if that can be. *index: the place of the child. */
-TP_MUST_USE int tp_descent_prepare(struct tp_descent *descent, uint64_t key, uint32_t *index);
-
 /* Takes a child out of the node, and drops it. A node without children becomes an empty leaf. */
 TP_MUST_USE int tp_descent_drop_child(struct tp_descent *descent, uint32_t index, struct tp_drop *drop);
 

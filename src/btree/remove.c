@@ -194,18 +194,6 @@ static int reserve(const struct survey *survey)
 	return thinp_tm_reserve(survey->tm, nr_blocks, survey->has_shared ? 0 : THINP_RESERVE_RELEASE);
 }
 
-/* At an internal node of the last level. When the children of a root come down to one, the root takes its place, and may be
- * a leaf then. */
-static int prepare_and_go_down(struct tp_descent *descent, uint64_t key)
-{
-	uint32_t index;
-	int r = tp_descent_prepare(descent, key, &index);
-
-	if (!r && descent->at.depth == 0 && tp_node_nr_entries(descent->node.node) == 1)
-		return tp_descent_collapse(descent);
-	return r ? r : tp_descent_down(descent, index);
-}
-
 static int find_in_leaf(const struct tp_descent *descent, uint64_t key, uint32_t *index)
 {
 	if (tp_node_find(descent->node.node, key, index))
@@ -228,7 +216,7 @@ static int remove_key(struct tp_descent *descent, const uint64_t *keys)
 				break;
 			r = tp_descent_down(descent, index);
 		} else if (is_last_level) {
-			r = prepare_and_go_down(descent, key);
+			r = tp_descent_down_to_poorer(descent, key);
 		} else {
 			r = tp_descent_find_child(descent, key, &index);
 			if (!r)

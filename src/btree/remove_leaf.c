@@ -26,9 +26,7 @@ static int go_down(struct tp_descent *descent, uint64_t key, uint32_t *index)
 			r = tp_descent_child_fill(descent, *index, &fill);
 		if (r || fill.is_leaf)
 			return r;
-		r = tp_descent_prepare(descent, key, index);
-		if (!r && (descent->at.depth || tp_node_nr_entries(descent->node.node) > 1))
-			r = tp_descent_down(descent, *index);
+		r = tp_descent_down_to_poorer(descent, key);
 	}
 	return r;
 }
