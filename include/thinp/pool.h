@@ -455,8 +455,8 @@ THINP_API int thinp_pool_set_needs_check(struct thinp_pool *pool, bool needs_che
 
 /** Be told when available blocks of a space become few: see thinp_sm_set_threshold().
  *
- *  @p fn is called in the middle of the change that takes the blocks, a commit excepted. It must not use the pool, and not
- *  wait for a thread that looks at the open transaction.
+ *  @p fn is called at the end of the change that has taken the blocks, with nothing locked; a commit does not count. It may
+ *  look at the pool, and must not change it.
  *
  *  @param pool       the pool
  *  @param space      which blocks, one of ::thinp_pool_space

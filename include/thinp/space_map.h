@@ -51,7 +51,7 @@ typedef void (*thinp_op_trace_fn)(void *ctx, const struct thinp_sm *sm, uint32_t
 				  uint32_t depth);
 
 /** Told when available blocks have become few. Called when blocks have been taken, in the middle of what they were taken for;
- *  must not change the map.
+ *  in a store with #THINP_STORE_LIVE, and in pools, at the end of that, with nothing locked. Must not change the map.
  *
  *  @param ctx           the caller's own pointer
  *  @param nr_available  how many are left

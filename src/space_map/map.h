@@ -54,6 +54,11 @@ void tp_sm_set_memory_limit(struct thinp_sm *sm, uint64_t nbytes);
  * transaction can go on. */
 int tp_sm_trim(struct thinp_sm *sm, struct thinp_tm *tm) TP_MUST_USE;
 
+/* From now on who set a threshold, of the metadata map or of a data map that draws from it, is told by tp_sm_tell_now(), when
+ * nothing is locked, and not when blocks are taken. */
+void tp_sm_tell_later(struct thinp_sm *metadata);
+void tp_sm_tell_now(struct thinp_sm *metadata);
+
 /* The most metadata blocks that recording the map may take on top of what it may take now, when counts in so many bitmaps
  * change, and of these so many grow and so many shrink. */
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered);

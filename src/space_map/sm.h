@@ -102,6 +102,8 @@ struct thinp_sm {
 	void *threshold_ctx;
 	uint64_t threshold;
 	bool was_below;
+	bool tells_later;    /* of a metadata map: thresholds of the group are told by tp_sm_tell_now() */
+	bool is_telling_due; /* by then */
 
 	struct tp_watch_policy *watch;
 };

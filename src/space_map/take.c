@@ -201,8 +201,34 @@ static void check_threshold(struct thinp_sm *sm)
 	if (!sm->threshold_fn || sm->metadata->is_recording)
 		return;
 	sm->was_below = is_below(sm, &nr_available);
-	if (sm->was_below && !was_below)
+	if (!sm->was_below || was_below)
+		return;
+	sm->is_telling_due = sm->metadata->tells_later;
+	if (!sm->is_telling_due)
 		sm->threshold_fn(sm->threshold_ctx, nr_available);
+}
+
+void tp_sm_tell_later(struct thinp_sm *metadata)
+{
+	metadata->tells_later = true;
+}
+
+static void tell_now(struct thinp_sm *sm)
+{
+	uint64_t nr_available;
+
+	if (!sm->is_telling_due)
+		return;
+	sm->is_telling_due = false;
+	if (sm->threshold_fn && is_below(sm, &nr_available))
+		sm->threshold_fn(sm->threshold_ctx, nr_available);
+}
+
+void tp_sm_tell_now(struct thinp_sm *metadata)
+{
+	tell_now(metadata);
+	for (struct thinp_sm *sm = metadata->data_maps; sm; sm = sm->next)
+		tell_now(sm);
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------------------- */

@@ -38,11 +38,14 @@ static void end_change(void *ctx)
 	pthread_mutex_unlock(&live->mutex);
 	if (is_awaited)
 		pthread_cond_broadcast(&live->news);
+	if (*live->metadata)
+		tp_sm_tell_now(*live->metadata);
 }
 
-void tp_live_init(struct tp_live *live)
+void tp_live_init(struct tp_live *live, struct thinp_sm *const *metadata)
 {
-	*live = (struct tp_live){.gate = {.close = begin_change, .open = end_change, .ctx = live}};
+	*live = (struct tp_live){.gate = {.close = begin_change, .open = end_change, .ctx = live},
+				 .metadata = metadata};
 	pthread_mutex_init(&live->mutex, NULL);
 	pthread_cond_init(&live->news, NULL);
 }

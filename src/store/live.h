@@ -5,6 +5,7 @@
 #ifndef TP_STORE_LIVE_H
 #define TP_STORE_LIVE_H
 
+#include "space_map/map.h"
 #include "transaction/manager.h"
 
 #include <pthread.h>
@@ -20,9 +21,11 @@ struct tp_live {
 	bool is_change_coming; /* one waits for those who look */
 	bool is_changing;
 	struct tp_tm_gate gate; /* for the transaction manager: close() and open() of a change */
+	struct thinp_sm *const
+		*metadata; /* thresholds are told when a change has ended; points to NULL: there are none */
 };
 
-void tp_live_init(struct tp_live *live);
+void tp_live_init(struct tp_live *live, struct thinp_sm *const *metadata);
 void tp_live_destroy(struct tp_live *live);
 
 void tp_live_look_begin(struct tp_live *live);

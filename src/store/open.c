@@ -74,8 +74,10 @@ static int open_tm(struct thinp_store *store)
 
 	thinp_sm_get_alloc(store->metadata, &alloc);
 	r = thinp_tm_create(store->bm, &alloc, &store->tm);
-	if (!r && store->opts.flags & THINP_STORE_LIVE)
+	if (!r && store->opts.flags & THINP_STORE_LIVE) {
 		store->tm->gate = &store->live.gate;
+		tp_sm_tell_later(store->metadata);
+	}
 	return r;
 }
 
@@ -288,7 +290,7 @@ int tp_store_open(struct thinp_io *io, const struct thinp_store_opts *user_opts,
 	store->format_ctx = format_ctx ? format_ctx : &store->own;
 	store->io = io;
 	pthread_mutex_init(&store->lock, NULL);
-	tp_live_init(&store->live);
+	tp_live_init(&store->live, &store->metadata);
 	r = open_cache(store);
 	if (!r)
 		r = open_or_make(store);

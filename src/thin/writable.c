@@ -153,6 +153,7 @@ int tp_thin_open_store(struct thinp_pool *pool, const struct thinp_pool_opts *op
 	pool->shown = &pool->live;
 	pool->bm = pool->store->bm;
 	pool->reader = thinp_tm_reader(pool->store->tm);
+	tp_sm_tell_later(pool->store->metadata);
 	tp_thin_follow_change(pool);
 	tp_thin_warn_of_excess(pool);
 	return 0;
@@ -195,6 +196,7 @@ int tp_thin_end_change(struct thinp_pool *pool, int r)
 {
 	tp_thin_follow_change(pool);
 	tp_tm_leave(tp_thin_tm(pool));
+	tp_sm_tell_now(pool->store->metadata);
 	return r;
 }
 

@@ -322,13 +322,15 @@ static void wait_until(struct tp_live *live, uint64_t nr_waiting, bool is_change
 	}
 }
 
+static struct thinp_sm *const no_map = NULL; /* whose thresholds would be told */
+
 static void who_comes_after_a_change_waits_for_it(void **state)
 {
 	pthread_t writer, looker;
 	struct tp_live live;
 
 	(void)state;
-	tp_live_init(&live);
+	tp_live_init(&live, &no_map);
 	tp_live_look_begin(&live);
 	assert_int_equal(pthread_create(&writer, NULL, change_once, &live), 0);
 	wait_until(&live, 0, true);
@@ -347,7 +349,7 @@ static void who_waited_for_a_change_looks_before_the_next(void **state)
 	struct tp_live live;
 
 	(void)state;
-	tp_live_init(&live);
+	tp_live_init(&live, &no_map);
 	live.gate.close(&live);
 	for (int i = 0; i < NR_LOOKERS; i++)
 		assert_int_equal(pthread_create(&lookers[i], NULL, look_once, &live), 0);

@@ -10,6 +10,7 @@
 #include "thin/change.h"
 
 #include <thinp/pool_space.h>
+#include <thinp/pool_view.h>
 
 enum { NR_METADATA = 300, NR_DATA = 60000, NR_DEVICES = 12, STRIDE = 1000 };
 
@@ -437,23 +438,29 @@ static void TH_17_COW_05_what_is_shared_is_given_back_without_an_available_block
 /* --- being told ------------------------------------------------------------------------------------------------------ */
 
 struct told {
+	struct thinp_pool *pool;
 	uint64_t nr;
 	uint64_t nr_available;
 };
 
+/* Nothing is locked, and the change has ended: the transaction can be looked at. */
 static void note(void *ctx, uint64_t nr_available)
 {
+	struct thinp_device_info info = {.size = sizeof(info)};
 	struct told *told = ctx;
 
 	told->nr++;
 	told->nr_available = nr_available;
+	assert_int_equal(thinp_pool_live_begin(told->pool), 0);
+	assert_int_equal(thinp_pool_get_device(told->pool, 1, &info), 0);
+	thinp_pool_live_end(told->pool);
 }
 
 /* Once when the number falls to the threshold, and once more after it has been above. */
 static void expect_told(struct world *w, int space, int (*take)(struct world *w), int (*free_some)(struct world *w))
 {
 	uint64_t threshold = info_of(w, space).nr_available - 20;
-	struct told told = {.nr = 0};
+	struct told told = {.pool = w->pool};
 
 	assert_int_equal(thinp_pool_set_threshold(w->pool, space, threshold, note, &told), 0);
 	for (uint64_t round = 1; round < 3; round++) {
@@ -495,10 +502,15 @@ static int free_metadata(struct world *w)
 
 static void thresholds_of_both_spaces_are_told(void **state)
 {
+	struct thinp_pool_opts opts = defaults;
 	struct world w;
 
 	(void)state;
 	begin_with_devices(&w);
+	thinp_pool_close(w.pool);
+	opts.flags |= THINP_POOL_LIVE;
+	assert_int_equal(thinp_pool_open(w.io, &opts, &w.pool), 0);
+	begin(&w);
 	expect_told(&w, THINP_POOL_DATA, take_data, free_data);
 	expect_told(&w, THINP_POOL_METADATA, take_metadata, free_metadata);
 	assert_int_equal(thinp_pool_set_threshold(w.pool, 3, 1, note, NULL), THINP_EINVAL);
