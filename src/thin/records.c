@@ -75,14 +75,10 @@ void tp_thin_forget_record(struct thinp_pool *pool, uint64_t dev_id)
 /* Room has been asked for: what is kept back must not be asked for again, where it may be used. */
 static int copy_leaf(struct thinp_pool *pool, uint64_t dev_id, uint32_t flags, const struct tp_device_details *details)
 {
-	struct thinp_tm *tm = tp_thin_tm(pool);
-	uint32_t before = tm->reserve_flags;
-	int r;
-
-	tm->reserve_flags |= flags & THINP_RESERVE_RELEASE;
-	r = tp_thin_put_details(pool, dev_id, details);
-	tm->reserve_flags = before;
-	return r;
+	if (!(flags & THINP_RESERVE_RELEASE))
+		return tp_thin_put_details(pool, dev_id, details);
+	tp_thin_begin_release(pool);
+	return tp_thin_end_release(pool, tp_thin_put_details(pool, dev_id, details));
 }
 
 /* Its leaf is copied now, so that it can be written in place later. */
