@@ -40,3 +40,13 @@ int tp_beside_step(struct thinp_read_section *section, const void *node, uint32_
 		r = edge_child(section, above.blocks[1], false, &beside->blocks[1]);
 	return r;
 }
+
+int tp_beside_note_owners(struct thinp_tm *tm, const struct tp_beside *beside, bool *is_shared)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; !r && i < 2; i++)
+		if (beside->blocks[i] != THINP_NO_BLOCK)
+			r = tp_btree_note_owners(tm, beside->blocks[i], is_shared);
+	return r;
+}

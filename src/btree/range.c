@@ -16,17 +16,6 @@
 #define ROUNDS_EACH 4u
 #define LEAF_ROUNDS 2u
 
-static int note_owners_of(struct tp_range *range, thinp_block_t block)
-{
-	uint32_t count = 1;
-	int r = 0;
-
-	if (!range->is_shared && !tp_tm_is_shadow(range->tm, block))
-		r = thinp_tm_count(range->tm, block, &count);
-	range->is_shared |= count > 1;
-	return r;
-}
-
 /* A node on the way. *beside: those beside the one below it. */
 static int note_owners_of_frame(struct tp_range *range, const struct tp_path_frame *frame, struct tp_beside *beside)
 {
@@ -42,17 +31,7 @@ static int note_owners_of_frame(struct tp_range *range, const struct tp_path_fra
 		r = tp_beside_step(&section, node, frame->index,
 				   tp_node_nr_entries(node) <= tp_node_minimum(tp_node_capacity(node)), beside);
 	thinp_read_end(&section);
-	return r ? r : note_owners_of(range, frame->at.block);
-}
-
-static int note_owners_beside(struct tp_range *range, const struct tp_beside *beside)
-{
-	int r = 0;
-
-	for (uint32_t i = 0; !r && i < 2; i++)
-		if (beside->blocks[i] != THINP_NO_BLOCK)
-			r = note_owners_of(range, beside->blocks[i]);
-	return r;
+	return r ? r : tp_btree_note_owners(range->tm, frame->at.block, &range->is_shared);
 }
 
 /* A leaf that goes as a whole is dropped, and no leaf beside it is touched, unless a root would be left with one child. */
@@ -71,13 +50,13 @@ static int note_owners(struct tp_range *range)
 	const struct tp_path *path = &range->path;
 	bool is_dropped = is_leaf_dropped(range);
 	struct tp_beside beside;
-	int r = is_dropped ? 0 : note_owners_of(range, path->leaf_at.block);
+	int r = is_dropped ? 0 : tp_btree_note_owners(range->tm, path->leaf_at.block, &range->is_shared);
 
 	tp_beside_none(&beside);
 	for (size_t i = 0; !r && !range->is_shared && i < path->nr_frames; i++) {
 		r = note_owners_of_frame(range, &path->frames[i], &beside);
 		if (!r && !(is_dropped && i + 1 == path->nr_frames))
-			r = note_owners_beside(range, &beside);
+			r = tp_beside_note_owners(range->tm, &beside, &range->is_shared);
 	}
 	return r;
 }
@@ -249,7 +228,7 @@ static int survey_leaves(struct tp_range *range, thinp_block_t tree)
 	if (!r)
 		r = find_left(range, index);
 	if (!r && !range->has_left && !range->has_right)
-		r = note_owners_of(range, tree);
+		r = tp_btree_note_owners(range->tm, tree, &range->is_shared);
 	if (!r)
 		add_up(range, depth, capacity);
 	return r;

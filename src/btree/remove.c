@@ -31,16 +31,6 @@ struct survey {
 	struct tp_beside beside; /* the node to be looked at next */
 };
 
-static int is_shared(struct thinp_tm *tm, thinp_block_t block, bool *shared)
-{
-	uint32_t count;
-	int r = thinp_tm_count(tm, block, &count);
-
-	if (!r && count > 1)
-		*shared = true;
-	return r;
-}
-
 /* What of a node is needed after the section in which it was read. */
 struct seen {
 	bool is_leaf;
@@ -74,8 +64,7 @@ static int survey_beside(struct survey *survey, const struct seen *seen)
 
 		if (seen->beside.blocks[i] == THINP_NO_BLOCK)
 			continue;
-		if (!shared && !tp_tm_is_shadow(survey->tm, seen->beside.blocks[i]))
-			r = is_shared(survey->tm, seen->beside.blocks[i], &shared);
+		r = tp_btree_note_owners(survey->tm, seen->beside.blocks[i], &shared);
 		if (shared)
 			add_shared(survey, seen);
 	}
@@ -99,8 +88,8 @@ static int survey_node(struct survey *survey, const struct seen *seen)
 	survey->nr_blocks += nr_nodes;
 	if (nr_nodes > 1)
 		r = survey_beside(survey, seen);
-	if (!r && !survey->is_shared && !tp_tm_is_shadow(survey->tm, seen->block))
-		r = is_shared(survey->tm, seen->block, &survey->is_shared);
+	if (!r)
+		r = tp_btree_note_owners(survey->tm, seen->block, &survey->is_shared);
 	if (survey->is_shared)
 		add_shared(survey, seen);
 	return r;

@@ -7,6 +7,7 @@
  * that has no more entries than it must have is first evened out or merged with its neighbours, as when one key is removed;
  * after that it, or the leaf that its keys are in then, can lose many again.
  */
+#include "btree/beside.h"
 #include "btree/descent.h"
 #include "btree/look.h"
 #include "btree/path.h"
@@ -130,17 +131,6 @@ static uint32_t can_lose(const void *leaf, uint32_t depth)
 
 /* --- the plan -------------------------------------------------------------------------------------------------------- */
 
-static int note_owners(struct removal *rm, thinp_block_t block)
-{
-	uint32_t count = 1;
-	int r = 0;
-
-	if (!rm->is_shared && !tp_tm_is_shadow(rm->tm, block))
-		r = thinp_tm_count(rm->tm, block, &count);
-	rm->is_shared |= count > 1;
-	return r;
-}
-
 static int note_node(struct removal *rm, size_t depth, thinp_block_t block, uint64_t *nr)
 {
 	rm->is_in_place = rm->is_in_place && tp_tm_is_shadow(rm->tm, block);
@@ -148,50 +138,47 @@ static int note_node(struct removal *rm, size_t depth, thinp_block_t block, uint
 		return 0;
 	rm->nr_way = depth; /* whatever came below another node there is none of this way */
 	*nr += rm->is_tight || !rm->is_in_place;
-	return note_owners(rm, block);
+	return tp_btree_note_owners(rm->tm, block, &rm->is_shared);
 }
 
-/* The neighbours of the node below a frame. */
-static int note_neighbours(struct removal *rm, const struct tp_path_frame *frame)
+/* Those beside the node below a frame. */
+static int note_beside(struct removal *rm, const struct tp_path_frame *frame, struct tp_beside *beside)
 {
 	struct thinp_read_section section;
-	thinp_block_t beside[2] = {frame->at.block, frame->at.block};
 	const void *node;
 	int r;
 
-	if (frame->is_leaf)
-		return 0;
 	thinp_read_begin(thinp_tm_reader(rm->tm), &section);
 	r = tp_btree_read_node(&section, rm->batch->type, &frame->at, &node);
-	if (!r && frame->index)
-		beside[0] = tp_node_value64(node, frame->index - 1);
-	if (!r && frame->index + 1 < tp_node_nr_entries(node))
-		beside[1] = tp_node_value64(node, frame->index + 1);
+	if (!r && frame->is_leaf)
+		tp_beside_none(beside); /* below a leaf there are roots */
+	else if (!r)
+		r = tp_beside_step(&section, node, frame->index, true, beside);
 	thinp_read_end(&section);
-	for (uint32_t i = 0; !r && i < 2; i++)
-		r = note_owners(rm, beside[i]);
-	return r;
+	return r ? r : tp_beside_note_owners(rm->tm, beside, &rm->is_shared);
 }
 
-static int note_frame(struct removal *rm, size_t i)
+static int note_frame(struct removal *rm, size_t i, struct tp_beside *beside)
 {
 	const struct tp_path_frame *frame = &rm->path.frames[i];
 	int r = note_node(rm, i, frame->at.block, &rm->nr_internal);
 
 	rm->way[i] = frame->at.block;
 	rm->nr_way = rm->nr_way > i + 1 ? rm->nr_way : i + 1;
-	return r || !rm->is_tight || rm->is_shared ? r : note_neighbours(rm, frame);
+	return r || !rm->is_tight || rm->is_shared ? r : note_beside(rm, frame, beside);
 }
 
 /* What goes out of the leaf where the path is. */
 static int note_leaf(struct removal *rm)
 {
 	const struct tp_path *path = &rm->path;
+	struct tp_beside beside;
 	int r = 0;
 
 	rm->is_in_place = true;
+	tp_beside_none(&beside);
 	for (size_t i = 0; !r && i < path->nr_frames; i++)
-		r = note_frame(rm, i);
+		r = note_frame(rm, i, &beside);
 	if (!r)
 		r = note_node(rm, path->nr_frames, path->leaf_at.block, &rm->nr_leaves);
 	rm->nr_values += path->nr_entries;
