@@ -147,11 +147,14 @@ static int map(struct space *s, uint64_t device, uint64_t block, uint64_t nr)
 /* Maps what is mapped once more: counts grow large. */
 static int share(struct space *s, uint64_t device, uint64_t block, uint64_t from)
 {
+	struct thinp_mapping there;
 	struct thinp_mapped_run run;
 	int r = thinp_pool_lookup_run(s->pool, from, below(s, NR_KEYS), UINT64_MAX, &run);
 
 	if (r)
 		return done(s, r);
+	if (!thinp_pool_lookup(s->pool, device, NR_KEYS + block, &there) && there.data_block == run.data_begin)
+		return 0; /* then no reference would go into the mapping */
 	r = done(s, thinp_pool_inc_data(s->pool, run.data_begin, 1));
 	if (r)
 		return r;
@@ -355,7 +358,9 @@ static uint64_t least_percent(uint64_t nr_metadata)
 		return 95;
 	if (nr_metadata >= 800)
 		return 90;
-	return nr_metadata >= 300 ? 80 : 50;
+	if (nr_metadata >= 300)
+		return 80;
+	return nr_metadata >= 75 ? 50 : 35;
 }
 
 /* What is not used is kept back for a commit and for changes that free space, and that is little of a large pool. */
