@@ -127,7 +127,7 @@ struct tp_checker {
 	uint64_t device_blocks;
 	uint64_t map_blocks; /* of the metadata, as its map has it, within the limit */
 	uint64_t nr_blocks;  /* of these, those that the device has: addresses are below it */
-	uint64_t nr_counted; /* data blocks that a map of this metadata could count */
+	uint64_t nr_counted; /* data blocks that a map on this device could count */
 
 	size_t nr_chunks;
 	struct tp_node_info **nodes; /* chunks */

@@ -120,7 +120,7 @@ static void check_sizes(struct tp_checker *checker)
 	checker->nr_blocks =
 		checker->map_blocks < checker->device_blocks ? checker->map_blocks : checker->device_blocks;
 	checker->has_data_map = sb->data_sm.nr_blocks <= TP_DATA_MAX_BLOCKS;
-	checker->nr_counted = checker->map_blocks * TP_BITMAP_NR_ENTRIES;
+	checker->nr_counted = checker->nr_blocks * TP_BITMAP_NR_ENTRIES; /* a larger map cannot be whole */
 	if (checker->nr_counted > sb->data_sm.nr_blocks)
 		checker->nr_counted = sb->data_sm.nr_blocks;
 	if (!checker->has_data_map)

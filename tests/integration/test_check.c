@@ -327,6 +327,28 @@ static void a_metadata_snapshot_and_an_impossible_data_device(void **state)
 	subject_close(&subject);
 }
 
+/* Memory is for what is there, not for what a damaged superblock says. */
+static void what_a_superblock_claims_takes_no_memory(void **state)
+{
+	struct alloc_counting alloc;
+	struct thinp_check_opts opts = opts_of(NULL, &alloc);
+	struct thinp_check_result result;
+	struct subject subject;
+
+	(void)state;
+	alloc_counting_init(&alloc);
+	subject_open(&subject, "kernel-heldroot.meta");
+	tp_store_le64(subject.image.data + 64, UINT64_C(1) << 39);  /* blocks in the data map's root */
+	tp_store_le64(subject.image.data + 192, UINT64_C(1) << 35); /* blocks in the metadata map's root */
+	tp_store_le32(subject.image.data,
+		      tp_block_crc(subject.image.data) ^ thinp_block_type_thin_superblock()->csum_xor);
+	assert_int_equal(check(&subject, &opts, &result), 0);
+	alloc_counting_check(&alloc);
+	assert_true(alloc.peak_bytes <= 6u << 20);
+	assert_true(result.nr_fatal > 0);
+	subject_close(&subject);
+}
+
 static void TOOL_01_any_damage_is_told_alike_by_one_task_and_by_several(void **state)
 {
 	static const unsigned nr_cases[NR_POOLS] = {400, 400, 60, 20, 10, 150};
@@ -636,6 +658,7 @@ int main(void)
 		cmocka_unit_test(TOOL_27_what_is_used_is_what_the_maps_of_kernels_say),
 		cmocka_unit_test(TOOL_07_a_metadata_snapshot_is_checked_by_itself),
 		cmocka_unit_test(a_metadata_snapshot_and_an_impossible_data_device),
+		cmocka_unit_test(what_a_superblock_claims_takes_no_memory),
 		cmocka_unit_test(TOOL_01_any_damage_is_told_alike_by_one_task_and_by_several),
 		cmocka_unit_test(TOOL_02_a_flipped_bit_in_any_block_is_fatal_and_named),
 		cmocka_unit_test(TOOL_11_BL2_what_cannot_be_read_is_counted_and_the_rest_is_checked),
