@@ -27,20 +27,6 @@ bool tp_scan_has_wide(void)
 }
 #endif
 
-EXPANDED bool is_run(const uint8_t *values_le, size_t nr)
-{
-	const uint64_t step = (uint64_t)1 << 24;
-	uint64_t first = tp_load_le64(values_le);
-	uint64_t last = tp_load_le64(values_le + 8 * (nr - 1));
-	uint64_t differences = 0;
-
-	if (last < first || last - first != (nr - 1) * step)
-		return false;
-	for (size_t i = 1; i < nr; i++)
-		differences |= (tp_load_le64(values_le + 8 * i) - tp_load_le64(values_le + 8 * (i - 1))) ^ step;
-	return !differences;
-}
-
 EXPANDED struct tp_doubts look(const uint8_t *values_le, size_t nr, const struct tp_scan_limits *limits)
 {
 	const uint64_t last_block = limits->nr_blocks - 1;
@@ -65,7 +51,7 @@ WIDE static bool keys_ascend_wide(const void *node, uint32_t nr_entries)
 
 WIDE static bool is_run_wide(const uint8_t *values_le, size_t nr)
 {
-	return is_run(values_le, nr);
+	return tp_is_row_le64(values_le, nr, TP_MAPPING_STEP);
 }
 
 WIDE static struct tp_doubts look_wide(const uint8_t *values_le, size_t nr, const struct tp_scan_limits *limits)
@@ -80,7 +66,7 @@ bool tp_scan_keys_ascend_narrow(const void *node, uint32_t nr_entries)
 
 bool tp_scan_is_run_narrow(const uint8_t *values_le, size_t nr)
 {
-	return is_run(values_le, nr);
+	return tp_is_row_le64(values_le, nr, TP_MAPPING_STEP);
 }
 
 struct tp_doubts tp_scan_mappings_narrow(const uint8_t *values_le, size_t nr, const struct tp_scan_limits *limits)

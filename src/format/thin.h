@@ -77,6 +77,8 @@ struct tp_mapping {
 	uint32_t time;
 };
 
+#define TP_MAPPING_STEP ((uint64_t)1 << 24) /* to that of the next data block, made at the same time */
+
 static inline struct tp_mapping tp_mapping_unpack64(uint64_t value)
 {
 	return (struct tp_mapping){.data_block = value >> 24, .time = (uint32_t)(value & TP_THIN_MAX_TIME)};
