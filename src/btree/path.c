@@ -21,6 +21,8 @@ void tp_path_init(struct tp_path *path, struct thinp_reader *reader, const struc
 	path->root = root;
 	path->prefetch = false;
 	path->prefetch_last = UINT64_MAX;
+	path->known = NULL;
+	path->is_known = false;
 	path->nr_frames = 0;
 	path->nr_entries = 0;
 }
@@ -51,17 +53,33 @@ static uint32_t choose(const struct tp_path *path, const void *node, uint32_t le
 	return index;
 }
 
-/* Addresses of the children to fetch ahead, from the frame's index on. */
-static size_t children_ahead(struct tp_path_frame *frame, const void *node, uint64_t last, thinp_block_t *blocks)
+/* Is it a leaf whose entries are known, and does it stand where it may? If not, it is read, and that shows what is wrong. */
+static bool is_known(const struct tp_path *path, const struct tp_btree_child *at, uint64_t last)
 {
+	uint32_t leaf_depth = path->leaf_depth[at->level];
+	uint64_t first_key, last_key;
+
+	return path->known && path->known(path->known_ctx, at->block, &first_key, &last_key) &&
+	       (!leaf_depth || leaf_depth == at->depth + 1) && first_key >= at->first && last_key <= last;
+}
+
+/* Addresses of the children to fetch ahead, from the frame's index on. */
+static size_t children_ahead(const struct tp_path *path, struct tp_path_frame *frame, const void *node,
+			     thinp_block_t *blocks)
+{
+	uint32_t i;
 	size_t nr = 0;
 
-	for (uint32_t i = frame->index; i < frame->nr_entries && nr < TP_PATH_PREFETCH; i++) {
-		if (tp_node_key(node, i) > last)
+	for (i = frame->index; i < frame->nr_entries && nr < TP_PATH_PREFETCH; i++) {
+		uint64_t last;
+		struct tp_btree_child child = tp_btree_child_at(&frame->at, frame->last, node, i, &last);
+
+		if (tp_node_key(node, i) > path->prefetch_last)
 			break;
-		blocks[nr++] = tp_node_value64(node, i);
+		if (!is_known(path, &child, last))
+			blocks[nr++] = child.block;
 	}
-	frame->fetched_until = frame->index + (uint32_t)nr;
+	frame->fetched_until = i;
 	return nr;
 }
 
@@ -78,7 +96,7 @@ static void go_to_child(struct tp_path *path, struct tp_path_frame *frame, const
 	if (child->depth == 0)
 		path->leaf_depth[child->level] = 0;
 	if (path->prefetch && frame->index >= frame->fetched_until)
-		nr_ahead = children_ahead(frame, node, path->prefetch_last, blocks);
+		nr_ahead = children_ahead(path, frame, node, blocks);
 	if (nr_ahead > 1) {
 		thinp_read_end(section);
 		thinp_reader_prefetch(path->reader, thinp_block_type_node(), blocks, nr_ahead);
@@ -90,8 +108,18 @@ static void arrive(struct tp_path *path, const struct tp_btree_child *at, uint64
 {
 	path->leaf_at = *at;
 	path->leaf_last = last;
+	path->is_known = false;
 	path->nr_entries = tp_node_nr_entries(node);
 	memcpy(path->leaf, node, THINP_BLOCK_SIZE);
+}
+
+static void arrive_unread(struct tp_path *path, const struct tp_btree_child *at, uint64_t last)
+{
+	path->leaf_at = *at;
+	path->leaf_last = last;
+	path->leaf_depth[at->level] = at->depth + 1;
+	path->is_known = true;
+	path->nr_entries = 0;
 }
 
 /* Goes down from a node to a leaf of the last level. Ends with THINP_ENODATA, the path ending in the node above, when
@@ -104,8 +132,13 @@ static int descend(struct tp_path *path, struct tp_btree_child at, uint64_t last
 	for (;;) {
 		struct tp_path_frame *frame = &path->frames[path->nr_frames];
 		const void *node;
-		int r = tp_btree_read_node(section, &path->type, &at, &node);
+		int r;
 
+		if (is_known(path, &at, last)) {
+			arrive_unread(path, &at, last);
+			return 0;
+		}
+		r = tp_btree_read_node(section, &path->type, &at, &node);
 		if (!r)
 			r = tp_btree_check_end(&at, last, node, &path->leaf_depth[at.level]);
 		if (r)

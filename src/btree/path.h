@@ -16,6 +16,9 @@
 #define TP_PATH_MAX_FRAMES ((size_t)THINP_BTREE_MAX_LEVELS * THINP_BTREE_MAX_DEPTH)
 #define TP_PATH_PREFETCH   64u /* children fetched ahead */
 
+/* Are the entries of a leaf known to the one who walks? Then its first and its last key are given. */
+typedef bool (*tp_path_known_fn)(void *ctx, thinp_block_t leaf, uint64_t *first, uint64_t *last);
+
 struct tp_path_frame {
 	struct tp_btree_child at;
 	uint64_t last; /* no key of the node is larger */
@@ -31,13 +34,16 @@ struct tp_path {
 	thinp_block_t root;
 	bool prefetch;          /* fetch children ahead: for walks */
 	uint64_t prefetch_last; /* but none whose keys are all larger; only in trees of one level */
-	size_t nr_frames;       /* without the leaf */
+	tp_path_known_fn known; /* leaves that need not be read; NULL: all are. Only in trees of one level */
+	void *known_ctx;
+	size_t nr_frames; /* without the leaf */
 	struct tp_path_frame frames[TP_PATH_MAX_FRAMES];
 	uint32_t leaf_depth[THINP_BTREE_MAX_LEVELS]; /* of the tree that the path is in; 0: not known yet, else + 1 */
 	uint64_t keys[THINP_BTREE_MAX_LEVELS];       /* of the upper levels */
 	struct tp_btree_child leaf_at;
 	uint64_t leaf_last;  /* no key that belongs to the leaf is larger */
-	uint32_t nr_entries; /* of the leaf */
+	bool is_known;       /* the leaf was not read */
+	uint32_t nr_entries; /* of the leaf; 0 if it was not read */
 	alignas(64) uint8_t leaf[THINP_BLOCK_SIZE];
 };
 

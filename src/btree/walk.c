@@ -2,7 +2,7 @@
 /*
  * btree/walk.c - all entries of a tree or of a range, a leaf at a time.
  */
-#include "btree/path.h"
+#include "btree/walk.h"
 
 struct walk {
 	struct tp_path path;
@@ -52,7 +52,11 @@ static int tell(const struct walk *walk, uint32_t begin, uint32_t end)
 		.block = path->leaf_at.block,
 	};
 
-	return begin < end ? walk->fn(walk->ctx, &span) : 0;
+	if (path->is_known) {
+		span.keys_le = NULL;
+		span.values_le = NULL;
+	}
+	return path->is_known || begin < end ? walk->fn(walk->ctx, &span) : 0;
 }
 
 static int run(struct walk *walk, uint32_t index, int r)
@@ -71,8 +75,8 @@ static int run(struct walk *walk, uint32_t index, int r)
 	return r == THINP_ENODATA ? 0 : r;
 }
 
-int thinp_btree_walk(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
-		     thinp_btree_span_fn fn, void *ctx)
+int tp_btree_walk_unknown(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
+			  tp_path_known_fn known, thinp_btree_span_fn fn, void *ctx)
 {
 	struct walk walk = {.fn = fn, .ctx = ctx};
 	struct thinp_btree_type type;
@@ -82,7 +86,15 @@ int thinp_btree_walk(struct thinp_reader *reader, const struct thinp_btree_type 
 		return r;
 	tp_path_init(&walk.path, reader, &type, root);
 	walk.path.prefetch = true;
+	walk.path.known = known;
+	walk.path.known_ctx = ctx;
 	return run(&walk, 0, tp_path_first(&walk.path));
+}
+
+int thinp_btree_walk(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
+		     thinp_btree_span_fn fn, void *ctx)
+{
+	return tp_btree_walk_unknown(reader, type, root, NULL, fn, ctx);
 }
 
 int thinp_btree_walk_range(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,

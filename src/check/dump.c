@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/opts.h"
 #include "check/dump_format.h"
+#include "thin/runs.h"
 
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@ struct dump {
 	bool is_first_run;
 	uint64_t done;
 	uint64_t total;
+	struct tp_leaf_runs known; /* from the devices before */
 	struct tp_text text;
 };
 
@@ -81,7 +83,7 @@ static int dump_device(void *ctx, const struct thinp_device_info *device)
 	dump->is_first_device = false;
 	dump->is_first_run = true;
 	if (!(dump->opts.flags & THINP_DUMP_SKIP_MAPPINGS))
-		r = thinp_pool_walk_runs(dump->pool, device->dev_id, 0, UINT64_MAX, dump_runs, dump);
+		r = tp_pool_walk_unknown_runs(dump->pool, device->dev_id, &dump->known, dump_runs, dump);
 	if (r)
 		return r;
 	dump->format->device_end(&dump->text);
@@ -158,8 +160,11 @@ int thinp_dump(struct thinp_pool *pool, const struct thinp_dump_opts *user_opts,
 	r = choose_format(dump);
 	if (!r)
 		r = sort_ids(dump);
+	if (!r && !(opts.flags & THINP_DUMP_SKIP_MAPPINGS))
+		r = tp_pool_leaf_runs_create(pool, &allocator, &dump->known);
 	if (!r)
 		r = run(dump);
+	tp_pool_leaf_runs_destroy(&dump->known);
 	tp_free(&allocator, dump->dev_ids, opts.nr_dev_ids * sizeof(*dump->dev_ids));
 	tp_free(&allocator, dump, sizeof(*dump));
 	return r;

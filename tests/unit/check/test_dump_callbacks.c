@@ -201,6 +201,40 @@ static void TOOL_10_a_total_of_damaged_numbers_does_not_wrap_round(void **state)
 	image_pool_close(&image);
 }
 
+/* --- reads ----------------------------------------------------------------------------------------------------------- */
+
+/* What two devices share, the second one has from the first. */
+static void leaves_that_devices_share_are_read_once(void **state)
+{
+	const struct tree_shape small_leaves = {.per_leaf = 4};
+	const struct image_thin alike[] = {{.dev_id = 1, .runs = first_runs, .nr_runs = 1},
+					   {.dev_id = 2, .runs = first_runs, .nr_runs = 1}};
+	const uint64_t one[] = {1};
+	const struct thinp_dump_opts opts[] = {{.size = sizeof(opts[0]), .dev_ids = one, .nr_dev_ids = 1},
+					       {.size = sizeof(opts[0])}};
+	uint64_t nr_reads[2];
+	struct image_pool image;
+
+	(void)state;
+	image_pool_open(&image, &small_leaves, alike, 2);
+	tree_set_child(&image.image, image.sb.mapping_root, 1, tree_child(&image.image, image.sb.mapping_root, 0));
+	for (size_t i = 0; i < 2; i++) {
+		const struct thinp_pool_opts small_cache = {.size = sizeof(small_cache), .cache_blocks = 2};
+		uint64_t before = atomic_load(&image.image.nr_reads);
+		struct image_text text = {.text = NULL};
+		struct thinp_pool *pool;
+
+		assert_int_equal(thinp_pool_open(image.image.io, &small_cache, &pool), 0);
+		assert_int_equal(thinp_dump(pool, &opts[i], image_text_take, &text), 0);
+		nr_reads[i] = atomic_load(&image.image.nr_reads) - before;
+		image_text_free(&text);
+		thinp_pool_close(pool);
+	}
+	assert_true(nr_reads[0] > 100);
+	assert_true(nr_reads[1] < nr_reads[0] + 20);
+	image_pool_close(&image);
+}
+
 /* --- options --------------------------------------------------------------------------------------------------------- */
 
 static void forms_and_flags_that_are_not_known_are_refused_before_anything_is_written(void **state)
@@ -418,6 +452,7 @@ int main(void)
 		cmocka_unit_test(progress_ends_with_the_number_of_mappings),
 		cmocka_unit_test(a_dump_can_be_cancelled_at_every_call),
 		cmocka_unit_test(TOOL_10_a_total_of_damaged_numbers_does_not_wrap_round),
+		cmocka_unit_test(leaves_that_devices_share_are_read_once),
 		cmocka_unit_test(forms_and_flags_that_are_not_known_are_refused_before_anything_is_written),
 		cmocka_unit_test(options_of_older_and_newer_callers_are_taken),
 		cmocka_unit_test(the_ids_of_the_caller_are_left_in_their_order),

@@ -118,6 +118,22 @@ static void runs_end_where_anything_breaks_off(void **state)
 		expect_runs_of_all(&shapes[i], &device, 1);
 }
 
+/* One side alone goes on without a gap. */
+static void rows_of_data_blocks_or_of_virtual_blocks_alone_are_no_runs(void **state)
+{
+	static struct thinp_run gaps[300], jumps[300];
+	static const struct image_thin devices[] = {{.dev_id = 1, .runs = gaps, .nr_runs = NR_OF(gaps)},
+						    {.dev_id = 2, .runs = jumps, .nr_runs = NR_OF(jumps)}};
+
+	(void)state;
+	for (size_t i = 0; i < NR_OF(gaps); i++) {
+		gaps[i] = (struct thinp_run){2 * i, i, 1, 1, 0};
+		jumps[i] = (struct thinp_run){i, 2 * i, 1, 1, 0};
+	}
+	for (size_t i = 0; i < NR_OF(shapes); i++)
+		expect_runs_of_all(&shapes[i], devices, NR_OF(devices));
+}
+
 static void TOOL_23_each_device_has_its_own_runs(void **state)
 {
 	static const struct thinp_run one[] = {{5, 10, 5, 1, 0}}, other[] = {{0, 0, 300, 2, 0}, {400, 0, 1, 2, 0}};
@@ -395,6 +411,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_end_where_anything_breaks_off),
+		cmocka_unit_test(rows_of_data_blocks_or_of_virtual_blocks_alone_are_no_runs),
 		cmocka_unit_test(TOOL_23_each_device_has_its_own_runs),
 		cmocka_unit_test(a_run_goes_on_from_leaf_to_leaf),
 		cmocka_unit_test(many_runs_of_one_block_are_all_told),
