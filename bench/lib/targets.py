@@ -83,6 +83,7 @@ TOOLS = [
         ("check, 64 snapshots that share 99 % of 1e6", "check_snapshots", 5, 20),
         ("check, one range of 2e7 blocks", "check_range", 8, 12),
         ("dump as XML, 8e6 scattered mappings", "dump_scattered", 5, None),
+        ("dump as XML, 64 snapshots that share 99 % of 1e6", "dump_snapshots", 3, None),
     )
     for suffix, metric, target in ((", CPU time", "tool_cpu", cpu), (", real time", "tool_wall", wall))
 ]

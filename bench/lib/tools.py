@@ -15,6 +15,7 @@ WORKS = ( # name, image, arguments of thinp, program and arguments of the tools
     ("check_snapshots", "snapshots", ("check",), ("thin_check",)),
     ("check_range", "range", ("check",), ("thin_check",)),
     ("dump_scattered", "scattered", ("dump",), ("thin_dump",)),
+    ("dump_snapshots", "snapshots", ("dump",), ("thin_dump",)),
 )
 
 
