@@ -172,16 +172,16 @@ uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_
 }
 
 /* A node of the overflow tree that is made now is one more that giving space back may have to copy later. */
-uint64_t tp_sm_raise_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised)
+uint64_t tp_sm_raise_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_large)
 {
-	struct tp_sm_work more = more_work(sm, nr_bitmaps, most_counts(sm, nr_raised), 0);
+	struct tp_sm_work more = more_work(sm, nr_bitmaps, most_counts(sm, nr_raised), most_counts(sm, nr_large));
 
 	return cost_above(sm, &more) + lasting_growth(&more) - lasting_growth(&sm->work);
 }
 
 uint64_t tp_sm_cost(const struct thinp_sm *sm, uint64_t nr_blocks)
 {
-	return tp_sm_raise_cost(sm, nr_blocks, nr_blocks);
+	return tp_sm_raise_cost(sm, nr_blocks, nr_blocks, 0);
 }
 
 /* --- changes that free space ----------------------------------------------------------------------------------------- */

@@ -63,8 +63,9 @@ void tp_sm_tell_now(struct thinp_sm *metadata);
  * change, and of these so many grow and so many shrink. */
 uint64_t tp_sm_more_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_lowered);
 
-/* What is to be reserved before counts grow: that, and as much as there has to be kept back more for giving space back. */
-uint64_t tp_sm_raise_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised);
+/* What is to be reserved before counts grow, of so many that may become large by it and so many that are: that, and as much as
+ * there has to be kept back more for giving space back. */
+uint64_t tp_sm_raise_cost(const struct thinp_sm *sm, uint64_t nr_bitmaps, uint64_t nr_raised, uint64_t nr_large);
 
 /* The most nodes that taking the entries of one leaf out of a tree copies: those on the way down, each with two neighbours,
  * of a tree as deep as one can be. */

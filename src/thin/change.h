@@ -56,9 +56,8 @@ int tp_thin_add_insert_cost(const struct thinp_pool *pool, const struct thinp_bt
 int tp_thin_add_remove_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
 			    uint64_t key, uint64_t *nr_blocks) TP_MUST_USE;
 
-/* The same for counting data blocks up or down by one. THINP_ERANGE: there are not so many. */
-int tp_thin_add_count_cost(const struct thinp_pool *pool, uint64_t first, uint64_t nr, bool is_raise,
-			   uint64_t *nr_blocks) TP_MUST_USE;
+/* Reserves what giving data blocks an owner more may take. THINP_ERANGE: there are not so many; THINP_ENOSPC. */
+int tp_thin_reserve_raise(const struct thinp_pool *pool, uint64_t first, uint64_t nr) TP_MUST_USE;
 
 /* The record of a device that is to be changed; flags: for thinp_tm_reserve(), if nobody else owns what is copied.
  * THINP_ENODATA: no such device. A failure has changed nothing. */

@@ -95,7 +95,7 @@ static int check_clock(const struct thinp_pool *pool)
 static int share_root(struct thinp_pool *pool, uint64_t dev_id, thinp_block_t root)
 {
 	struct thinp_tm *tm = tp_thin_tm(pool);
-	int r = reserve_entries(pool, dev_id, tp_sm_raise_cost(pool->store->metadata, 0, 1));
+	int r = reserve_entries(pool, dev_id, tp_sm_raise_cost(pool->store->metadata, 0, 1, 0));
 
 	return r ? r : thinp_tm_inc(tm, root, 1, THINP_CAUSE_USER);
 }

@@ -253,14 +253,11 @@ int thinp_pool_alloc_data(struct thinp_pool *pool, uint64_t nr_blocks, uint64_t 
 
 int thinp_pool_inc_data(struct thinp_pool *pool, uint64_t first, uint64_t nr_blocks)
 {
-	uint64_t cost = 0;
 	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
-	r = tp_thin_add_count_cost(pool, first, nr_blocks, true, &cost);
-	if (!r)
-		r = thinp_tm_reserve(tp_thin_tm(pool), cost, 0);
+	r = tp_thin_reserve_raise(pool, first, nr_blocks);
 	if (!r)
 		r = thinp_sm_inc(tp_thin_data_map(pool), first, nr_blocks);
 	return tp_thin_end_change(pool, r);

@@ -250,26 +250,29 @@ static int cost_of_release(struct estimate *e)
 
 /* --- data blocks, and sizes ------------------------------------------------------------------------------------------ */
 
-struct large {
-	uint64_t nr_there; /* counts of 3 and more: entries of the overflow tree */
+/* Counts of data blocks that change by one. */
+struct counts {
+	uint64_t nr_bitmaps;
+	uint64_t nr_large; /* of 3 and more: entries of the overflow tree */
 	uint64_t nr_new;   /* of 2, which become entries when they are raised */
 };
 
 /* Of many blocks perhaps all. */
-static int count_large(const struct thinp_sm *data, uint64_t first, uint64_t nr, bool is_raise, struct large *large)
+static int find_large(const struct thinp_sm *data, uint64_t first, uint64_t nr, bool is_raise, struct counts *counts)
 {
-	*large = (struct large){.nr_there = is_raise ? 0 : nr, .nr_new = is_raise ? nr : 0};
-	if (nr > MANY)
+	if (nr > MANY) {
+		counts->nr_new = is_raise ? nr : 0;
+		counts->nr_large = nr - counts->nr_new;
 		return 0;
-	*large = (struct large){.nr_there = 0};
+	}
 	for (uint64_t i = 0; i < nr; i++) {
 		uint32_t count;
 		int r = tp_sm_peek_count(data, first + i, &count);
 
 		if (r)
 			return r;
-		large->nr_there += count > 2;
-		large->nr_new += is_raise && count == 2;
+		counts->nr_large += count > 2;
+		counts->nr_new += is_raise && count == 2;
 	}
 	return 0;
 }
@@ -284,19 +287,37 @@ static int check_data_range(const struct thinp_sm *data, uint64_t first, uint64_
 	return tp_fail(THINP_ERANGE, THINP_NO_BLOCK, "the pool has %" PRIu64 " data blocks", info.nr_blocks);
 }
 
-int tp_thin_add_count_cost(const struct thinp_pool *pool, uint64_t first, uint64_t nr, bool is_raise,
-			   uint64_t *nr_blocks)
+static int look_at_counts(const struct thinp_sm *data, uint64_t first, uint64_t nr, bool is_raise,
+			  struct counts *counts)
 {
-	const struct thinp_sm *data = tp_thin_data_map(pool);
-	struct large large;
 	int r = check_data_range(data, first, nr);
 
+	*counts = (struct counts){.nr_bitmaps = 0};
+	if (r || !nr)
+		return r;
+	counts->nr_bitmaps = (first + nr - 1) / TP_BITMAP_NR_ENTRIES - first / TP_BITMAP_NR_ENTRIES + 1;
+	return find_large(data, first, nr, is_raise, counts);
+}
+
+int tp_thin_reserve_raise(const struct thinp_pool *pool, uint64_t first, uint64_t nr)
+{
+	const struct thinp_sm *data = tp_thin_data_map(pool);
+	struct counts counts;
+	int r = look_at_counts(data, first, nr, true, &counts);
+
+	return r ? r
+		 : thinp_tm_reserve(tp_thin_tm(pool),
+				    tp_sm_raise_cost(data, counts.nr_bitmaps, counts.nr_new, counts.nr_large), 0);
+}
+
+static int cost_of_count(struct estimate *e, bool is_raise)
+{
+	const struct thinp_sm *data = tp_thin_data_map(e->pool);
+	struct counts counts;
+	int r = look_at_counts(data, e->op.begin, e->op.length, is_raise, &counts);
+
 	if (!r)
-		r = count_large(data, first, nr, is_raise, &large);
-	if (!r && nr)
-		*nr_blocks += tp_sm_more_cost(
-			data, (first + nr - 1) / TP_BITMAP_NR_ENTRIES - first / TP_BITMAP_NR_ENTRIES + 1, large.nr_new,
-			large.nr_there);
+		e->nr_blocks += tp_sm_more_cost(data, counts.nr_bitmaps, counts.nr_new, counts.nr_large);
 	return r;
 }
 
@@ -335,8 +356,7 @@ static int estimate_with_length(struct estimate *e)
 	case THINP_POOL_ALLOC_DATA:
 		return cost_of_alloc(e);
 	default:
-		return tp_thin_add_count_cost(e->pool, e->op.begin, e->op.length, e->op.kind == THINP_POOL_INC_DATA,
-					      &e->nr_blocks);
+		return cost_of_count(e, e->op.kind == THINP_POOL_INC_DATA);
 	}
 }
 

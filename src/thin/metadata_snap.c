@@ -44,7 +44,7 @@ static int share_trees(struct thinp_pool *pool)
 		r = tp_thin_measure_release(pool);
 	if (r)
 		return r;
-	r = thinp_tm_reserve(tm, 1 + tp_sm_raise_cost(pool->store->metadata, 0, 2), 0);
+	r = thinp_tm_reserve(tm, 1 + tp_sm_raise_cost(pool->store->metadata, 0, 2, 0), 0);
 	if (!r)
 		r = thinp_tm_inc(tm, pool->live.mapping_root, 1, THINP_CAUSE_USER);
 	if (r)

@@ -78,14 +78,14 @@ static bool is_same_data_block(void *ctx, const void *a_le, const void *b_le)
 
 static uint64_t cost_of_copies(void *ctx, size_t nr_values)
 {
-	return tp_sm_raise_cost(tp_thin_data_map(ctx), nr_values, nr_values);
+	return tp_sm_raise_cost(tp_thin_data_map(ctx), nr_values, nr_values, 0);
 }
 
 static uint64_t cost_of_roots(void *ctx, size_t nr_values)
 {
 	struct thinp_pool *pool = ctx;
 
-	return tp_sm_raise_cost(pool->store->metadata, 0, nr_values);
+	return tp_sm_raise_cost(pool->store->metadata, 0, nr_values, 0);
 }
 
 static uint64_t cost_of_drops(void *ctx, size_t nr_values)
