@@ -37,13 +37,13 @@ static uint64_t nodes_of_removal(uint32_t depth)
 	return 3 * (uint64_t)depth - 2;
 }
 
+/* Children and, where they are counted, values of the nodes that it copies: they get an owner more. */
 static uint64_t raised_by_removal(const struct thinp_btree_type *type, uint32_t depth, uint32_t nr_entries)
 {
-	uint64_t nr_leaves_of = type->inc ? 3 * (uint64_t)MOST_ENTRIES : 0;
+	uint64_t nr_values = depth == 1 ? nr_entries : 3 * (uint64_t)MOST_ENTRIES;
+	uint64_t nr_children = depth == 1 ? 0 : nodes_of_removal(depth - 1) * TP_LOOK_MOST_CHILDREN;
 
-	if (depth == 1)
-		return type->inc ? nr_entries : 0;
-	return nodes_of_removal(depth - 1) * TP_LOOK_MOST_CHILDREN + nr_leaves_of;
+	return nr_children + (type->inc ? nr_values : 0);
 }
 
 int tp_thin_add_remove_cost(const struct thinp_pool *pool, const struct thinp_btree_type *type, thinp_block_t root,
