@@ -76,7 +76,7 @@ MORE = [
               lambda image: image.put_count(image.metadata_bitmap(), image.data_index(), 2))),
     ("TOOL_04_leak_and_a_fatal_finding", "fragmented", leak_and_bad_leaf),
     ("TOOL_05_leaks_in_a_full_pool", "metafull", count(Image.data_bitmap, 1, 2)),
-    ("underfull_leaf_alone", "fragmented", node(Image.details, 20, 125)),
+    ("room_for_125_alone", "fragmented", node(Image.details, 20, 125)),
 ]
 
 
