@@ -78,16 +78,21 @@ int tp_thin_read_held(struct thinp_pool *pool, struct tp_thin_superblock *copy) 
 /* Drops the metadata snapshot, as tp_thin_delete() a device. */
 int tp_thin_drop_held(struct thinp_pool *pool, const struct tp_thin_superblock *copy) TP_MUST_USE;
 
-/* Steps that give back space; steps.c. Removes mappings of a device from a tree of devices, the first ones first, as many as
- * there is room for: at most those in so many leaves, 0: no limit. */
+/* Mappings of a device that are to be removed, the first ones first; steps.c. */
 struct tp_thin_part {
 	uint64_t first, last;
-	uint32_t max_leaves;
-	bool is_deletion; /* of everything; nobody else owns the tree of the device */
+	uint32_t max_leaves; /* at most those in so many leaves; 0: no limit */
+	bool is_step;        /* when there is no room for that, as many as there is room for */
+	bool is_deletion;    /* of everything; nobody else owns the tree of the device */
 };
 
+/* Removes them from a tree of devices. */
 int tp_thin_remove_part(struct thinp_pool *pool, thinp_block_t *root, uint64_t dev_id, const struct tp_thin_part *part,
 			uint64_t *nr_removed, bool *is_complete) TP_MUST_USE;
+
+/* Removes them from the pool. When there are none, nothing has been changed. */
+int tp_thin_remove_mappings(struct thinp_pool *pool, uint64_t dev_id, const struct tp_thin_part *part,
+			    uint64_t *nr_removed, bool *is_complete) TP_MUST_USE;
 
 /* How many own the mappings of a device? Copies the leaf that refers to them, if others share it. */
 int tp_thin_count_owners(struct thinp_pool *pool, thinp_block_t *root, uint64_t dev_id, thinp_block_t *tree,

@@ -149,66 +149,17 @@ int thinp_pool_insert_run(struct thinp_pool *pool, uint64_t dev_id, uint64_t vir
 
 /* --- unmapping ------------------------------------------------------------------------------------------------------- */
 
-/* Is anything of a range mapped? */
-static int look_for_any(struct thinp_pool *pool, uint64_t dev_id, uint64_t first, uint64_t last, bool *is_there)
-{
-	struct thinp_error_info before = {.size = sizeof(before)};
-	uint64_t keys[] = {dev_id, first};
-	int r;
-
-	thinp_error_last(&before);
-	r = thinp_btree_lookup_ge(pool->reader, &tp_thin_tree_type, pool->live.mapping_root, keys, keys, NULL);
-	*is_there = !r && keys[0] == dev_id && keys[1] <= last;
-	if (r != THINP_ENODATA)
-		return r;
-	tp_error_restore(&before);
-	return 0;
-}
-
-/* Where nothing is removed, nothing is changed: the next commit may have nothing to write. */
-static int remove_nothing(struct thinp_pool *pool, uint64_t dev_id, uint64_t *nr_removed, bool *is_complete)
-{
-	struct thinp_device_info info = {.size = sizeof(info)};
-
-	*nr_removed = 0;
-	*is_complete = true;
-	return thinp_pool_get_device(pool, dev_id, &info);
-}
-
-static int remove_range(struct thinp_pool *pool, uint64_t dev_id, uint64_t first, uint64_t last, uint32_t max_leaves,
-			uint64_t *nr_removed, bool *is_complete)
-{
-	const uint64_t first_keys[] = {dev_id, first};
-	const uint64_t last_keys[] = {dev_id, last};
-	struct tp_device_record *record;
-	bool is_there;
-	int r = look_for_any(pool, dev_id, first, last, &is_there);
-
-	if (r || !is_there)
-		return r ? r : remove_nothing(pool, dev_id, nr_removed, is_complete);
-	r = tp_thin_get_record(pool, dev_id, THINP_RESERVE_RELEASE, &record);
-
-	if (!r)
-		r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->mappings, pool->live.mapping_root, first_keys,
-					     last_keys, max_leaves, &pool->live.mapping_root, nr_removed, is_complete);
-	if (r)
-		return r;
-	record->details.mapped_blocks -= *nr_removed;
-	record->is_dirty |= *nr_removed > 0;
-	return 0;
-}
-
 int thinp_pool_remove_range(struct thinp_pool *pool, uint64_t dev_id, uint64_t first_virtual, uint64_t last_virtual,
 			    uint32_t max_leaves, uint64_t *out_nr_removed, bool *out_is_complete)
 {
+	const struct tp_thin_part part = {.first = first_virtual, .last = last_virtual, .max_leaves = max_leaves};
 	uint64_t nr_removed;
 	bool is_complete;
 	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
-	r = remove_range(pool, dev_id, first_virtual, last_virtual, max_leaves, &nr_removed, &is_complete);
-	r = tp_thin_end_change(pool, r);
+	r = tp_thin_end_change(pool, tp_thin_remove_mappings(pool, dev_id, &part, &nr_removed, &is_complete));
 	if (r)
 		return r;
 	if (out_nr_removed)

@@ -118,7 +118,8 @@ static int find_tree(struct held *held)
 
 static int shrink_device(struct held *held, uint32_t max_leaves)
 {
-	const struct tp_thin_part part = {.last = UINT64_MAX, .max_leaves = max_leaves, .is_deletion = true};
+	const struct tp_thin_part part = {
+		.last = UINT64_MAX, .max_leaves = max_leaves, .is_step = true, .is_deletion = true};
 	struct thinp_error_info before = {.size = sizeof(before)};
 	uint32_t nr_owners = 0;
 	bool is_empty = true;

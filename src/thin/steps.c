@@ -54,7 +54,7 @@ int tp_thin_remove_part(struct thinp_pool *pool, thinp_block_t *root, uint64_t d
 		else
 			r = thinp_btree_remove_range(tp_thin_tm(pool), &pool->mappings, *root, first_keys, last_keys,
 						     nr_leaves, root, nr_removed, is_complete);
-		if (!tp_thin_is_only_room(pool, r) || nr_leaves == 1)
+		if (!part->is_step || !tp_thin_is_only_room(pool, r) || nr_leaves == 1)
 			break;
 		nr_leaves = nr_leaves ? nr_leaves / LESS_EACH_TIME : MOST_LEAVES;
 		nr_leaves += !nr_leaves;
@@ -64,12 +64,45 @@ int tp_thin_remove_part(struct thinp_pool *pool, thinp_block_t *root, uint64_t d
 	return r;
 }
 
-static int remove_mappings(struct thinp_pool *pool, uint64_t dev_id, const struct tp_thin_part *part,
-			   uint64_t *nr_removed, bool *is_complete)
+/* Is there anything to be removed? What has been changed already is not looked at before: the removal finds out. */
+static int look_for_any(struct thinp_pool *pool, uint64_t dev_id, const struct tp_thin_part *part, bool *is_there)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+	uint64_t keys[] = {dev_id, part->first};
+	int r;
+
+	*is_there = tp_thin_find_record(pool, dev_id);
+	if (*is_there)
+		return 0;
+	thinp_error_last(&before);
+	r = thinp_btree_lookup_ge(pool->reader, &tp_thin_tree_type, pool->live.mapping_root, keys, keys, NULL);
+	*is_there = !r && keys[0] == dev_id && keys[1] <= part->last;
+	if (r != THINP_ENODATA)
+		return r;
+	tp_error_restore(&before);
+	return 0;
+}
+
+/* Where nothing is removed, nothing is changed: the next commit may have nothing to write. */
+static int remove_nothing(struct thinp_pool *pool, uint64_t dev_id, uint64_t *nr_removed, bool *is_complete)
+{
+	struct thinp_device_info info = {.size = sizeof(info)};
+
+	*nr_removed = 0;
+	*is_complete = true;
+	return thinp_pool_get_device(pool, dev_id, &info);
+}
+
+int tp_thin_remove_mappings(struct thinp_pool *pool, uint64_t dev_id, const struct tp_thin_part *part,
+			    uint64_t *nr_removed, bool *is_complete)
 {
 	struct tp_device_record *record;
-	int r = tp_thin_get_record(pool, dev_id, THINP_RESERVE_RELEASE, &record);
+	bool is_there;
+	int r = look_for_any(pool, dev_id, part, &is_there);
 
+	if (r || !is_there)
+		return r ? r : remove_nothing(pool, dev_id, nr_removed, is_complete);
+	r = tp_thin_get_record(pool, dev_id, THINP_RESERVE_RELEASE, &record);
 	if (!r)
 		r = tp_thin_remove_part(pool, &pool->live.mapping_root, dev_id, part, nr_removed, is_complete);
 	if (r)
@@ -82,14 +115,15 @@ static int remove_mappings(struct thinp_pool *pool, uint64_t dev_id, const struc
 int thinp_pool_remove_step(struct thinp_pool *pool, uint64_t dev_id, uint64_t first_virtual, uint64_t last_virtual,
 			   uint32_t max_leaves, struct thinp_pool_step *step)
 {
-	const struct tp_thin_part part = {.first = first_virtual, .last = last_virtual, .max_leaves = max_leaves};
+	const struct tp_thin_part part = {
+		.first = first_virtual, .last = last_virtual, .max_leaves = max_leaves, .is_step = true};
 	uint64_t nr_removed;
 	bool is_complete;
 	int r = tp_thin_begin_change(pool);
 
 	if (r)
 		return r;
-	r = tp_thin_end_change(pool, remove_mappings(pool, dev_id, &part, &nr_removed, &is_complete));
+	r = tp_thin_end_change(pool, tp_thin_remove_mappings(pool, dev_id, &part, &nr_removed, &is_complete));
 	if (!r)
 		give(step, nr_removed, is_complete);
 	return r;
@@ -145,12 +179,14 @@ static int delete_whole(struct thinp_pool *pool, const struct thinp_device_info 
 static int delete_part(struct thinp_pool *pool, const struct thinp_device_info *info, uint32_t max_leaves,
 		       uint64_t *nr_removed, bool *is_done)
 {
-	const struct tp_thin_part part = {
-		.last = UINT64_MAX, .max_leaves = max_leaves ? max_leaves : MOST_LEAVES, .is_deletion = true};
+	const struct tp_thin_part part = {.last = UINT64_MAX,
+					  .max_leaves = max_leaves ? max_leaves : MOST_LEAVES,
+					  .is_step = true,
+					  .is_deletion = true};
 	struct thinp_device_info rest = *info;
 	struct thinp_error_info before = {.size = sizeof(before)};
 	bool is_empty;
-	int r = remove_mappings(pool, info->dev_id, &part, nr_removed, &is_empty);
+	int r = tp_thin_remove_mappings(pool, info->dev_id, &part, nr_removed, &is_empty);
 
 	if (r || !is_empty)
 		return r;

@@ -7,6 +7,7 @@
 
 #include <thinp/fault.h>
 #include <thinp/pool.h>
+#include <thinp/pool_space.h>
 
 enum { NR_METADATA = 200, NR_DATA = 1000, NR_DEVICES = 3 };
 
@@ -93,6 +94,15 @@ static void expect_changed(struct world *w, bool changed, bool first, bool secon
 
 /* --- what writes nothing --------------------------------------------------------------------------------------------- */
 
+static void expect_step_of_nothing(struct world *w, uint64_t dev_id, uint64_t first, uint64_t last)
+{
+	struct thinp_pool_step step = {.size = sizeof(step), .nr_removed = 5};
+
+	assert_int_equal(thinp_pool_remove_step(w->pool, dev_id, first, last, 1, &step), 0);
+	assert_int_equal(step.nr_removed, 0);
+	assert_true(step.is_complete);
+}
+
 static void TM_07_a_pool_that_is_not_changed_is_not_written(void **state)
 {
 	struct world w;
@@ -109,6 +119,9 @@ static void TM_07_a_pool_that_is_not_changed_is_not_written(void **state)
 	assert_int_equal(thinp_pool_remove_range(w.pool, NR_DEVICES, 8, 9, 0, NULL, NULL), 0);
 	assert_int_equal(thinp_pool_remove(w.pool, 2, 8), THINP_ENODATA);
 	assert_int_equal(thinp_pool_remove_range(w.pool, 99, 0, 9, 0, NULL, NULL), THINP_ENODATA);
+	expect_step_of_nothing(&w, 1, 8, UINT64_MAX);
+	expect_step_of_nothing(&w, NR_DEVICES, 0, 6);
+	assert_int_equal(thinp_pool_remove_step(w.pool, 99, 0, 9, 0, NULL), THINP_ENODATA);
 	assert_false(is_changed(&w));
 	assert_int_equal(thinp_pool_commit(w.pool), 0);
 	thinp_pool_close(w.pool);
@@ -121,6 +134,25 @@ static void TM_07_a_pool_that_is_not_changed_is_not_written(void **state)
 	assert_int_equal(map(&w, 1, 8), 0); /* and the next change goes */
 	assert_int_equal(thinp_pool_commit(w.pool), 0);
 	assert_true(nr_writes(&w) > before);
+	close_world(&w);
+}
+
+static void where_nothing_is_mapped_nothing_is_removed_from_a_changed_device_either(void **state)
+{
+	uint64_t nr_removed = 5;
+	bool is_complete = false;
+	struct world w;
+
+	(void)state;
+	open_world(&w);
+	begin(&w);
+	assert_int_equal(map(&w, 1, 9), 0);
+	expect_step_of_nothing(&w, 1, 8, 8);
+	assert_int_equal(thinp_pool_remove_range(w.pool, 1, 10, UINT64_MAX, 0, &nr_removed, &is_complete), 0);
+	assert_int_equal(nr_removed, 0);
+	assert_true(is_complete);
+	assert_int_equal(thinp_pool_remove_range(w.pool, 1, 0, UINT64_MAX, 0, &nr_removed, &is_complete), 0);
+	assert_int_equal(nr_removed, 2);
 	close_world(&w);
 }
 
@@ -241,6 +273,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TM_07_a_pool_that_is_not_changed_is_not_written),
+		cmocka_unit_test(where_nothing_is_mapped_nothing_is_removed_from_a_changed_device_either),
 		cmocka_unit_test(devices_are_changed_one_by_one),
 		cmocka_unit_test(an_abort_changes_all_back),
 		cmocka_unit_test(a_pool_can_be_changed_when_no_device_is),
