@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * peers/keys.c - random keys, and a radix sort for them.
+ * peers/keys.c - random keys, and a sort for them.
+ *
+ * Random keys are spread evenly. So their upper bits tell to which of many parts a key belongs, and the next ones nearly its
+ * place in there. A part fits the processor's nearest cache: the keys go through memory twice only.
  */
 #include "keys.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BITS = 11, NR_BUCKETS = 1 << BITS, NR_PASSES = 6 };
+enum { PART_BITS = 9, MOST_PART_BITS = 11, MOST_PLACE_BITS = 12 };
 
 struct pair {
 	uint64_t key, value;
@@ -22,101 +24,127 @@ uint64_t nth_key(uint64_t i)
 	return i ^ i >> 31;
 }
 
-static size_t bucket_of(uint64_t key, int pass)
+/* The bits of a key from `first` on, counted from its upper end. */
+struct digit {
+	unsigned int first, nr_bits;
+};
+
+static size_t nr_of(const struct digit *digit)
 {
-	return key >> (pass * BITS) & (NR_BUCKETS - 1);
+	return (size_t)1 << digit->nr_bits;
 }
 
-/* The highest passes of all: those of so many are enough for nearly all random keys. */
-enum { MOST_DIGITS = 3 };
-
-static void count(size_t (*starts)[NR_BUCKETS], const uint64_t *keys, size_t nr, int first_pass)
+static inline size_t digit_of(const struct digit *digit, uint64_t key)
 {
-	memset(starts, 0, NR_PASSES * sizeof(*starts));
-	for (size_t i = 0; i < nr; i++)
-		for (int pass = first_pass; pass < NR_PASSES; pass++)
-			starts[pass][bucket_of(keys[i], pass)]++;
-	for (int pass = first_pass; pass < NR_PASSES; pass++)
-		for (size_t b = 0, sum = 0; b < NR_BUCKETS; b++) {
-			size_t here = starts[pass][b];
-
-			starts[pass][b] = sum;
-			sum += here;
-		}
+	return key << digit->first >> (64 - digit->nr_bits);
 }
 
-static void distribute(size_t *starts, const struct pair *from, struct pair *to, size_t nr, int pass)
+/* How often a number can be halved before it is 1. */
+static unsigned int nr_halvings(size_t nr)
 {
-	for (size_t i = 0; i < nr; i++)
-		to[starts[bucket_of(from[i].key, pass)]++] = from[i];
+	unsigned int n = 0;
+
+	while (nr >>= 1)
+		n++;
+	return n;
 }
 
-/* Sorts by the digits of these passes; *sorted is the half of `pairs` in which they come to be. */
-static void sort_digits(size_t (*starts)[NR_BUCKETS], struct pair *pairs, size_t nr, int first_pass,
-			struct pair **sorted)
+static unsigned int at_most(unsigned int nr, unsigned int most)
 {
-	struct pair *from = pairs, *to = pairs + nr;
+	return nr < most ? nr : most;
+}
 
-	for (int pass = first_pass; pass < NR_PASSES; pass++) {
-		struct pair *other = from;
+/* Parts of some 2^PART_BITS keys. */
+static struct digit digit_of_parts(size_t nr)
+{
+	unsigned int n = nr_halvings(nr);
 
-		distribute(starts[pass], from, to, nr, pass);
-		from = to;
-		to = other;
+	return (struct digit){.nr_bits = n > PART_BITS ? at_most(n - PART_BITS, MOST_PART_BITS) : 1};
+}
+
+/* Twice as many places as keys. */
+static struct digit digit_of_places(const struct digit *parts, size_t nr)
+{
+	return (struct digit){.first = parts->nr_bits, .nr_bits = at_most(nr_halvings(nr) + 1, MOST_PLACE_BITS)};
+}
+
+/* How many there are becomes where they begin. */
+static void add_up(uint32_t *starts, size_t nr)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		uint32_t here = starts[i];
+
+		starts[i] = sum;
+		sum += here;
 	}
-	*sorted = from;
 }
 
-/* Puts the few right that lower digits are to decide on. False: they are not few. */
-static bool put_right(struct pair *pairs, size_t nr)
+/* Afterwards starts[] tells where each part ends. */
+static void distribute(const uint64_t *keys, const uint64_t *values, size_t nr, const struct digit *digit,
+		       uint32_t *starts, struct pair *to)
 {
-	size_t nr_moves = 0;
+	memset(starts, 0, nr_of(digit) * sizeof(*starts));
+	for (size_t i = 0; i < nr; i++)
+		starts[digit_of(digit, keys[i])]++;
+	add_up(starts, nr_of(digit));
+	for (size_t i = 0; i < nr; i++)
+		to[starts[digit_of(digit, keys[i])]++] = (struct pair){.key = keys[i], .value = values[i]};
+}
 
+static void place(const struct pair *from, size_t nr, const struct digit *digit, uint32_t *starts, uint64_t *keys,
+		  uint64_t *values)
+{
+	memset(starts, 0, nr_of(digit) * sizeof(*starts));
+	for (size_t i = 0; i < nr; i++)
+		starts[digit_of(digit, from[i].key)]++;
+	add_up(starts, nr_of(digit));
+	for (size_t i = 0; i < nr; i++) {
+		uint32_t at = starts[digit_of(digit, from[i].key)]++;
+
+		keys[at] = from[i].key;
+		values[at] = from[i].value;
+	}
+}
+
+/* Puts the few right on which lower bits are to decide. Keys that are not spread evenly take longer, but come out right. */
+static void put_right(uint64_t *keys, uint64_t *values, size_t nr)
+{
 	for (size_t i = 1; i < nr; i++) {
-		struct pair pair = pairs[i];
+		uint64_t key = keys[i], value = values[i];
 		size_t at = i;
 
-		for (; at && pairs[at - 1].key > pair.key; at--, nr_moves++)
-			pairs[at] = pairs[at - 1];
-		pairs[at] = pair;
-		if (nr_moves > nr)
-			return false;
+		for (; at && keys[at - 1] > key; at--) {
+			keys[at] = keys[at - 1];
+			values[at] = values[at - 1];
+		}
+		keys[at] = key;
+		values[at] = value;
 	}
-	return true;
 }
 
-static void join(const uint64_t *keys, const uint64_t *values, struct pair *pairs, size_t nr)
+static void sort_part(const struct pair *from, size_t nr, const struct digit *parts, uint64_t *keys, uint64_t *values)
 {
-	for (size_t i = 0; i < nr; i++)
-		pairs[i] = (struct pair){.key = keys[i], .value = values[i]};
-}
+	const struct digit places = digit_of_places(parts, nr);
+	uint32_t starts[1 << MOST_PLACE_BITS];
 
-static void split(const struct pair *pairs, uint64_t *keys, uint64_t *values, size_t nr)
-{
-	for (size_t i = 0; i < nr; i++) {
-		keys[i] = pairs[i].key;
-		values[i] = pairs[i].value;
-	}
+	place(from, nr, &places, starts, keys, values);
+	put_right(keys, values, nr);
 }
 
 int sort_keys(uint64_t *keys, uint64_t *values, size_t nr)
 {
-	struct pair *pairs = malloc(2 * nr * sizeof(*pairs)), *sorted;
-	size_t(*starts)[NR_BUCKETS] = malloc(NR_PASSES * sizeof(*starts));
-	int first_pass = NR_PASSES - MOST_DIGITS;
-	int r = pairs && starts ? 0 : -1;
+	const struct digit parts = digit_of_parts(nr);
+	uint32_t ends[1 << MOST_PART_BITS];
+	struct pair *pairs = malloc(nr * sizeof(*pairs));
+	uint32_t begin = 0;
 
-	while (!r) {
-		join(keys, values, pairs, nr);
-		count(starts, keys, nr, first_pass);
-		sort_digits(starts, pairs, nr, first_pass, &sorted);
-		if (!first_pass || put_right(sorted, nr))
-			break;
-		first_pass = 0;
-	}
-	if (!r)
-		split(sorted, keys, values, nr);
-	free(starts);
+	if (!pairs)
+		return -1;
+	distribute(keys, values, nr, &parts, ends, pairs);
+	for (size_t i = 0; i < nr_of(&parts); begin = ends[i++])
+		sort_part(pairs + begin, ends[i] - begin, &parts, keys + begin, values + begin);
 	free(pairs);
-	return r;
+	return 0;
 }

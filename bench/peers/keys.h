@@ -11,7 +11,7 @@
 /* The i-th key in random order: a bijection, so that no key comes twice. */
 uint64_t nth_key(uint64_t i);
 
-/* Sorts keys, and values along with them, by their bytes from the last to the first.
+/* Sorts fewer than 2^32 keys, and values along with them; made for keys that are spread evenly.
  * 0, or -1: no memory */
 int sort_keys(uint64_t *keys, uint64_t *values, size_t nr);
 
