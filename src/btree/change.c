@@ -136,10 +136,3 @@ int tp_btree_dec_values(const struct thinp_btree_type *type, const void *values_
 {
 	return type->dec && nr_values ? type->dec(type->ctx, values_le, nr_values) : 0;
 }
-
-int tp_btree_dec_replaced(const struct thinp_btree_type *type, const void *old_le, const void *new_le)
-{
-	if (!type->dec || (type->equal && type->equal(type->ctx, old_le, new_le)))
-		return 0;
-	return type->dec(type->ctx, old_le, 1);
-}

@@ -51,7 +51,13 @@ TP_MUST_USE int tp_btree_inc_content(struct thinp_tm *tm, const struct thinp_btr
 TP_MUST_USE int tp_btree_dec_values(const struct thinp_btree_type *type, const void *values_le, size_t nr_values);
 
 /* The same for one that gives way to another, unless both stand for the same thing. */
-TP_MUST_USE int tp_btree_dec_replaced(const struct thinp_btree_type *type, const void *old_le, const void *new_le);
+TP_MUST_USE static inline int tp_btree_dec_replaced(const struct thinp_btree_type *type, const void *old_le,
+						    const void *new_le)
+{
+	if (!type->dec || (type->equal && type->equal(type->ctx, old_le, new_le)))
+		return 0;
+	return type->dec(type->ctx, old_le, 1);
+}
 
 /* What recording the counts of so many values may take, when they may get an owner, and when they only lose one. */
 static inline uint64_t tp_btree_cost_of_inc(const struct thinp_btree_type *type, uint64_t nr_values)

@@ -3,7 +3,8 @@
  * btree/insert_many.c - many keys at once.
  *
  * A plan comes first: it looks at every node that will be changed, and tells what that may take. Then, leaf by leaf, the way
- * down is shadowed once, and the leaf is written anew with old and new entries merged. When they are too many for it, further
+ * down is shadowed once. As long as the leaf has the keys, their values are written over; from the first new key on, it is
+ * written anew with old and new entries merged. When they are too many for it, further
  * leaves follow it. Keys behind the end of a leaf fill it and the next ones to the brim, others are spread evenly: so a
  * leaf is left with room for the next keys that come between.
  */
@@ -66,8 +67,8 @@ static uint32_t take_old(struct merge *m, uint8_t *leaf, uint32_t to, uint32_t m
 	return nr;
 }
 
-/* The next key of the batch, which is not behind the next old one. */
-static int take_new(struct merge *m, uint8_t *leaf, uint32_t to)
+/* Of equal keys the last one counts. */
+static int pass_over_superseded(struct merge *m)
 {
 	const struct tp_batch *batch = m->batch;
 	int r = 0;
@@ -75,6 +76,40 @@ static int take_new(struct merge *m, uint8_t *leaf, uint32_t to)
 	for (; !r && is_superseded(m, m->next); m->next++)
 		r = tp_btree_dec_replaced(batch->type, tp_batch_value(batch, m->next),
 					  tp_batch_value(batch, m->next + 1));
+	return r;
+}
+
+/* Writes values of the batch over old ones, until there is a key that the leaf does not have. Where all of them are
+ * there, nothing has to be moved. */
+static int overwrite(struct merge *m, uint8_t *leaf)
+{
+	const struct tp_batch *batch = m->batch;
+	uint32_t at = 0;
+
+	for (; m->next < m->end; m->next++) {
+		uint64_t key = tp_batch_key(batch, m->next);
+		int r;
+
+		at = tp_node_find_from(leaf, at, key);
+		if (!tp_node_has_at(leaf, at, key))
+			break;
+		r = pass_over_superseded(m);
+		if (!r)
+			r = tp_btree_dec_replaced(batch->type, tp_node_value_at(leaf, at),
+						  tp_batch_value(batch, m->next));
+		if (r)
+			return r;
+		tp_node_set_value(leaf, at, tp_batch_value(batch, m->next));
+	}
+	return 0;
+}
+
+/* The next key of the batch, which is not behind the next old one. */
+static int take_new(struct merge *m, uint8_t *leaf, uint32_t to)
+{
+	const struct tp_batch *batch = m->batch;
+	int r = pass_over_superseded(m);
+
 	if (r)
 		return r;
 	if (m->next_old < m->nr_old && tp_node_key(m->old, m->next_old) == tp_batch_key(batch, m->next)) {
@@ -183,7 +218,10 @@ static int write_leaf(struct tp_splice *splice, struct merge *m)
 	struct tp_btree_frame *leaf = &splice->steps[splice->nr_steps - 1].frame;
 	uint32_t capacity = tp_node_capacity(leaf->node);
 	uint64_t nr;
+	int r = overwrite(m, leaf->node);
 
+	if (r || m->next == m->end)
+		return r;
 	m->next_old = 0;
 	m->nr_old = tp_node_nr_entries(leaf->node);
 	memcpy(m->old, leaf->node, THINP_BLOCK_SIZE);
@@ -196,13 +234,9 @@ static int write_leaf(struct tp_splice *splice, struct merge *m)
 	if (capacity < 3)
 		return tp_fail(THINP_ECORRUPT, leaf->block,
 			       "btree node: cannot be split, for it has room for only %u entries", capacity);
-	if (splice->nr_steps == 1) {
-		int r = deepen(splice, tp_batch_key(m->batch, m->next));
-
-		if (r)
-			return r;
-	}
-	return fill_many(splice, m, nr);
+	if (splice->nr_steps == 1)
+		r = deepen(splice, tp_batch_key(m->batch, m->next));
+	return r ? r : fill_many(splice, m, nr);
 }
 
 /* Inserts what goes into one leaf, but not more than one step can take. */

@@ -16,8 +16,6 @@
 
 #include "transaction/manager.h"
 
-#define NEAR 8u /* so many entries ahead, a key is looked for one by one */
-
 struct removal {
 	struct thinp_tm *tm;
 	const struct tp_batch *batch;
@@ -46,32 +44,6 @@ struct removal {
 
 /* --- finding --------------------------------------------------------------------------------------------------------- */
 
-/* The first entry, from `at` on, whose key is not smaller. */
-static uint32_t find_from(const void *leaf, uint32_t at, uint64_t key)
-{
-	uint32_t end = tp_node_nr_entries(leaf);
-	uint32_t near = end - at < NEAR ? end : at + NEAR;
-
-	while (at < near && tp_node_key(leaf, at) < key)
-		at++;
-	if (at < near)
-		return at;
-	while (at < end) {
-		uint32_t middle = at + (end - at) / 2;
-
-		if (tp_node_key(leaf, middle) < key)
-			at = middle + 1;
-		else
-			end = middle;
-	}
-	return at;
-}
-
-static bool is_at(const void *leaf, uint32_t at, uint64_t key)
-{
-	return at < tp_node_nr_entries(leaf) && tp_node_key(leaf, at) == key;
-}
-
 /* Counts what there is of the keys in the leaf where the path is, and passes over those before the first one. */
 static void count_found(struct removal *rm)
 {
@@ -81,8 +53,8 @@ static void count_found(struct removal *rm)
 
 	rm->nr_found = 0;
 	for (size_t i = rm->next; i < rm->end; i++) {
-		at = find_from(leaf, at, tp_batch_key(rm->batch, i));
-		if (!is_at(leaf, at, tp_batch_key(rm->batch, i)))
+		at = tp_node_find_from(leaf, at, tp_batch_key(rm->batch, i));
+		if (!tp_node_has_at(leaf, at, tp_batch_key(rm->batch, i)))
 			continue;
 		first = i < first ? i : first;
 		rm->nr_found++;
@@ -245,9 +217,9 @@ static int take_out(struct removal *rm, uint8_t *leaf, size_t end, uint32_t most
 
 	for (; !r && rm->next < end && nr_out < most; rm->next++) {
 		uint64_t key = tp_batch_key(rm->batch, rm->next);
-		uint32_t at = find_from(leaf, from, key);
+		uint32_t at = tp_node_find_from(leaf, from, key);
 
-		if (!is_at(leaf, at, key))
+		if (!tp_node_has_at(leaf, at, key))
 			continue;
 		r = tp_btree_dec_values(rm->batch->type, tp_node_value_at(leaf, at), 1);
 		tp_node_move_within(leaf, to, from, at - from);
