@@ -5,7 +5,8 @@
  * A plan comes first: it goes to the leaf of each key, counts what is there to remove, and tells what that may take. Then,
  * leaf by leaf, the way down is shadowed once, and all keys that the leaf can lose are taken out of it together. A leaf
  * that has no more entries than it must have is first evened out or merged with its neighbours, as when one key is removed;
- * after that it, or the leaf that its keys are in then, can lose many again.
+ * after that it, or the leaf that its keys are in then, can lose many again. A leaf of which all keys go is dropped
+ * without being copied.
  */
 #include "btree/beside.h"
 #include "btree/descent.h"
@@ -13,6 +14,7 @@
 #include "btree/path.h"
 #include "btree/plan.h"
 #include "btree/redistribute.h"
+#include "btree/remove_leaf.h"
 
 #include "transaction/manager.h"
 
@@ -250,33 +252,60 @@ static int go_down_once(struct removal *rm, bool is_poor)
 	return r ? r : tp_descent_down(descent, index);
 }
 
-/* Shadows the way to the leaf of the next key. */
-static int go_down(struct removal *rm, bool is_poor)
+/* Shadows the way to the root of the tree that the next key is in. */
+static int go_to_tree(struct removal *rm)
 {
 	struct tp_descent *descent = &rm->descent;
 	int r = tp_descent_begin(descent, rm->tm, rm->batch->type, rm->root);
 
 	if (!r)
 		rm->root = descent->node.block;
-	while (!r && !(tp_node_is_leaf(descent->node.node) && descent->at.level + 1 == rm->batch->type->nr_levels))
-		r = go_down_once(rm, is_poor);
+	while (!r && descent->at.level + 1 < rm->batch->type->nr_levels)
+		r = go_down_once(rm, false);
 	return r;
 }
 
 /* Removes what the leaf of the next key can lose; at least that key. */
-static int remove_from_leaf(struct removal *rm)
+static int remove_some(struct removal *rm)
 {
 	struct tp_descent *descent = &rm->descent;
 	bool is_poor = !can_lose(rm->path.leaf, rm->path.leaf_at.depth);
-	int r = go_down(rm, is_poor);
+	uint32_t most;
+	size_t end;
+	int r = 0;
 
-	if (!r) {
-		uint32_t most = can_lose(descent->node.node, descent->at.depth);
-		size_t end = tp_batch_end_of_range(rm->batch, rm->next, rm->tree_end, descent->last);
+	while (!r && !tp_node_is_leaf(descent->node.node))
+		r = go_down_once(rm, is_poor);
+	if (r)
+		return r;
+	most = can_lose(descent->node.node, descent->at.depth);
+	end = tp_batch_end_of_range(rm->batch, rm->next, rm->tree_end, descent->last);
+	return take_out(rm, descent->node.node, end, most ? most : 1);
+}
 
-		r = take_out(rm, descent->node.node, end, most ? most : 1);
-	}
-	tp_descent_end(descent);
+/* Removes all that is in the leaf of the next key, which is dropped without being copied. */
+static int remove_all_of_leaf(struct removal *rm)
+{
+	const struct tp_leaf_part part = {.first = tp_node_key(rm->path.leaf, 0),
+					  .last = tp_node_key(rm->path.leaf, rm->path.nr_entries - 1),
+					  .is_all = true};
+	uint64_t nr_removed;
+	int r = tp_remove_leaf_part(&rm->descent, &part, false, &nr_removed);
+
+	rm->nr_removed += rm->nr_found;
+	rm->next = rm->end;
+	return r;
+}
+
+static int remove_from_leaf(struct removal *rm)
+{
+	bool is_all =
+		rm->nr_found == rm->path.nr_entries && rm->nr_found > can_lose(rm->path.leaf, rm->path.leaf_at.depth);
+	int r = go_to_tree(rm);
+
+	if (!r)
+		r = is_all ? remove_all_of_leaf(rm) : remove_some(rm);
+	tp_descent_end(&rm->descent);
 	return r;
 }
 

@@ -161,6 +161,28 @@ static void a_leaf_is_copied_once_however_many_of_its_keys_go(void **state)
 	forest_close(&f);
 }
 
+/* It is dropped: only the root is copied, also where others own all of the tree. */
+static void a_leaf_of_which_all_keys_go_is_not_copied(void **state)
+{
+	const struct tree_shape shape = {0};
+	uint64_t keys[2 * 252];
+	struct forest f;
+
+	(void)state;
+	for (int is_shared = 0; is_shared < 2; is_shared++) {
+		forest_open(&f, 200, 1, 8);
+		forest_plant_plain(&f, &shape, 4 * (size_t)252, 10);
+		if (is_shared)
+			forest_snapshot(&f, 0);
+		for (uint64_t i = 0; i < 2 * 252; i++)
+			keys[i] = 10 * (252 + i + 1); /* the two leaves in the middle */
+		remove_keys(&f, 0, keys, 2 * (size_t)252);
+		assert_int_equal(f.nr_taken, 1);
+		assert_int_equal(f.trees[0].nr, 2 * 252);
+		forest_close(&f);
+	}
+}
+
 static void keys_that_do_not_ascend_are_refused_before_anything_is_changed(void **state)
 {
 	const struct tree_shape shape = {.per_leaf = 5};
@@ -227,6 +249,7 @@ int main(void)
 		cmocka_unit_test(neighbours_of_every_number_go_from_every_place),
 		cmocka_unit_test(with_nothing_to_remove_nothing_is_changed),
 		cmocka_unit_test(a_leaf_is_copied_once_however_many_of_its_keys_go),
+		cmocka_unit_test(a_leaf_of_which_all_keys_go_is_not_copied),
 		cmocka_unit_test(keys_that_do_not_ascend_are_refused_before_anything_is_changed),
 		cmocka_unit_test(one_batch_goes_through_trees_of_a_lower_level),
 	};
