@@ -28,10 +28,12 @@ struct way {
 /* Goes to the next node. */
 static inline bool arrive(struct way *way)
 {
-	way->buffer = tp_tm_writable(way->tm, way->block, way->node_type);
-	if (!way->buffer)
+	const struct tp_mark *mark = tp_tm_writable(way->tm, way->block, way->node_type);
+
+	if (!mark)
 		return false;
-	way->node = way->buffer->data;
+	way->buffer = mark->buffer;
+	way->node = mark->data;
 	return true;
 }
 

@@ -53,18 +53,17 @@ static inline uint32_t tp_node_lower_bound_in(const void *node, uint64_t key, ui
 	return base + (tp_node_key(node, base) < key);
 }
 
-/* Asks for the lines of the keys around a place, and of their values. Inlined by force, because gcc 12 takes a function
- * that does nothing but this for one that does nothing. */
-static inline __attribute__((always_inline)) void tp_node_prefetch(const void *node, uint32_t from)
+/* Asks for the lines of 2 * TP_NODE_NEAR keys that are to be searched, but for the first and the last one, which are looked at
+ * anyway; and for those of the values in their middle. Inlined by force, because gcc 12 takes a function that does nothing but
+ * this for one that does nothing. */
+static inline __attribute__((always_inline)) void tp_node_prefetch_near(const void *node, uint32_t from)
 {
 	const uint8_t *keys = (const uint8_t *)node + TP_NODE_HEADER_SIZE + 8 * (size_t)from;
 	const uint8_t *values = tp_node_values(node) + tp_node_value_size(node) * (size_t)(from + TP_NODE_NEAR);
 
-	__builtin_prefetch(keys);
 	__builtin_prefetch(keys + 64);
 	__builtin_prefetch(keys + 128);
 	__builtin_prefetch(keys + 192);
-	__builtin_prefetch(keys + 255);
 	__builtin_prefetch(values - 64);
 	__builtin_prefetch(values);
 	__builtin_prefetch(values + 64);
@@ -85,7 +84,7 @@ static inline uint32_t tp_node_place(const void *node, uint64_t key, uint64_t fi
 	guess = tp_node_guess(key, first, last, nr);
 	from = guess > TP_NODE_NEAR ? guess - TP_NODE_NEAR : 0;
 	from = from < nr - 2 * TP_NODE_NEAR ? from : nr - 2 * TP_NODE_NEAR;
-	tp_node_prefetch(node, from);
+	tp_node_prefetch_near(node, from);
 	to = from + 2 * TP_NODE_NEAR;
 	if ((!from || tp_node_key(node, from) < key) && (to == nr || tp_node_key(node, to) >= key))
 		return tp_node_lower_bound_in(node, key, from, 2 * TP_NODE_NEAR);

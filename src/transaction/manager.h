@@ -40,14 +40,14 @@ static inline bool tp_tm_is_shadow(struct thinp_tm *tm, thinp_block_t block)
 	return tp_marks_find(&tm->marks, block);
 }
 
-/* The buffer of a block that may be changed where it is, which takes no lock: until the next call of anything. NULL: it has
+/* The mark of a block that may be changed where it is, which takes no lock: until the next call of anything. NULL: it has
  * to be shadowed. The transaction must not be marked as failed. */
-static inline struct thinp_buffer *tp_tm_writable(struct thinp_tm *tm, thinp_block_t block,
-						  const struct thinp_block_type *type)
+static inline const struct tp_mark *tp_tm_writable(struct thinp_tm *tm, thinp_block_t block,
+						   const struct thinp_block_type *type)
 {
 	const struct tp_mark *mark = tp_marks_find(&tm->marks, block);
 
-	return mark && tp_bm_is_writable(tm->bm, mark->buffer, block, type) ? mark->buffer : NULL;
+	return mark && tp_bm_is_writable(tm->bm, mark->buffer, block, type) ? mark : NULL;
 }
 
 /* Where a layer above can remember something. Whether it still holds is to be told by thinp_tm_generation(). */

@@ -86,15 +86,16 @@ int tp_marks_make_room(struct tp_marks *marks)
 	return 0;
 }
 
-void tp_marks_add(struct tp_marks *marks, thinp_block_t block, struct thinp_buffer *buffer)
+void tp_marks_add(struct tp_marks *marks, thinp_block_t block, struct thinp_buffer *buffer, void *data)
 {
 	struct tp_mark *mark = tp_marks_find(marks, block);
 
 	if (mark) {
 		mark->buffer = buffer;
+		mark->data = data;
 		return;
 	}
-	put(marks, (struct tp_mark){.block = block, .buffer = buffer});
+	put(marks, (struct tp_mark){.block = block, .buffer = buffer, .data = data});
 	marks->nr++;
 }
 

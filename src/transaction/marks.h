@@ -17,6 +17,7 @@
 struct tp_mark {
 	thinp_block_t block;         /* THINP_NO_BLOCK: the place is free */
 	struct thinp_buffer *buffer; /* the last one that it was in; it may have left it */
+	uint8_t *data;               /* of this buffer, so that nobody has to wait for the one to find the other */
 };
 
 struct tp_marks {
@@ -57,7 +58,7 @@ static inline struct tp_mark *tp_marks_find(struct tp_marks *marks, thinp_block_
 int tp_marks_make_room(struct tp_marks *marks);
 
 /* Marks a block; there must be room. */
-void tp_marks_add(struct tp_marks *marks, thinp_block_t block, struct thinp_buffer *buffer);
+void tp_marks_add(struct tp_marks *marks, thinp_block_t block, struct thinp_buffer *buffer, void *data);
 
 /* Takes away the marks of some neighbouring blocks, and tells of each that had one. Takes time for the range or for the
  * marks, whichever is less. */

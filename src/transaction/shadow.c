@@ -78,7 +78,7 @@ int thinp_tm_new_block(struct thinp_tm *tm, const struct thinp_block_type *type,
 		tp_tm_leave(tm);
 		return r;
 	}
-	tp_marks_add(&tm->marks, target.block, target.buffer);
+	tp_marks_add(&tm->marks, target.block, target.buffer, target.data);
 	tm->generation++;
 	*block = target.block;
 	*buffer = target.buffer;
@@ -135,7 +135,7 @@ static int copy_block(struct thinp_tm *tm, thinp_block_t block, const struct thi
 		r = copy_pinned(tm, original, type, cause, copy);
 	tp_cache_unpin(&tm->bm->cache, original);
 	if (!r)
-		tp_marks_add(&tm->marks, copy->block, copy->buffer);
+		tp_marks_add(&tm->marks, copy->block, copy->buffer, copy->data);
 	return r;
 }
 
@@ -148,6 +148,7 @@ static int change_in_place(struct thinp_tm *tm, struct tp_mark *mark, const stru
 	if (r)
 		return judge(tm, r);
 	mark->buffer = target->buffer;
+	mark->data = target->data;
 	target->block = mark->block;
 	return 0;
 }
@@ -173,7 +174,7 @@ static bool shadow_fast(struct thinp_tm *tm, thinp_block_t block, const struct t
 
 	if (!mark || tm->poison || !tp_bm_relock(tm->bm, mark->buffer, block, type))
 		return false;
-	*target = (struct target){.block = block, .buffer = mark->buffer, .data = mark->buffer->data};
+	*target = (struct target){.block = block, .buffer = mark->buffer, .data = mark->data};
 	return true;
 }
 

@@ -50,10 +50,16 @@ static struct thinp_buffer *as_buffer(uintptr_t number)
 	return (struct thinp_buffer *)(number * 16);
 }
 
+/* And the data of that buffer. */
+static void *as_data(uintptr_t number)
+{
+	return (void *)(number * 16 + 8);
+}
+
 static void add(struct fixture *f, size_t i, uintptr_t number)
 {
 	assert_int_equal(tp_marks_make_room(&f->marks), 0);
-	tp_marks_add(&f->marks, f->base + i, as_buffer(number));
+	tp_marks_add(&f->marks, f->base + i, as_buffer(number), as_data(number));
 	f->is_marked[i] = true;
 	f->buffer[i] = number;
 }
@@ -88,8 +94,10 @@ static void compare(struct fixture *f)
 		const struct tp_mark *mark = tp_marks_find(&f->marks, f->base + i);
 
 		assert_int_equal(mark != NULL, f->is_marked[i]);
-		if (mark)
+		if (mark) {
 			assert_ptr_equal(mark->buffer, as_buffer(f->buffer[i]));
+			assert_ptr_equal(mark->data, as_data(f->buffer[i]));
+		}
 		nr += f->is_marked[i];
 	}
 	assert_int_equal(f->marks.nr, nr);
@@ -186,7 +194,7 @@ static void a_large_table_is_given_back(void **state)
 	(void)state;
 	for (thinp_block_t block = 0; block < 20000; block++) {
 		assert_int_equal(tp_marks_make_room(&f->marks), 0);
-		tp_marks_add(&f->marks, block, as_buffer(block + 1));
+		tp_marks_add(&f->marks, block, as_buffer(block + 1), as_data(block + 1));
 	}
 	for (thinp_block_t block = 0; block < 20000; block++)
 		assert_ptr_equal(tp_marks_find(&f->marks, block)->buffer, as_buffer(block + 1));
