@@ -74,6 +74,16 @@ static inline void tp_node_add(void *node, uint64_t key, const void *value_le)
 	tp_node_set_nr_entries(node, nr + 1);
 }
 
+/* The same where values are 8 bytes. */
+static inline void tp_node_add64(void *node, uint64_t key, uint64_t value)
+{
+	uint32_t nr = tp_node_nr_entries(node);
+
+	tp_node_set_key(node, nr, key);
+	tp_store_le64((uint8_t *)node + TP_NODE_HEADER_SIZE + 8 * ((size_t)tp_node_capacity(node) + nr), value);
+	tp_node_set_nr_entries(node, nr + 1);
+}
+
 /* Puts an entry before entry `at`; at <= nr_entries, which is below the capacity. */
 void tp_node_insert(void *node, uint32_t at, uint64_t key, const void *value_le);
 

@@ -115,23 +115,20 @@ static bool put_among_others(struct tp_insertion *ins, uint8_t *leaf, uint64_t f
 }
 
 /* Where keys ascend, most are behind the end of the leaf of the one before. */
-static inline bool put_at_finger(struct tp_insertion *ins, const struct tp_finger *finger)
+static bool put_at_finger(struct tp_insertion *ins, const struct tp_finger *finger)
 {
 	uint8_t *leaf = finger->buffer->data;
-	uint32_t nr = tp_node_nr_entries(leaf);
 
-	if (!nr || tp_node_key(leaf, nr - 1) >= ins->key)
+	ins->is_new = tp_finger_can_append(finger, ins->key);
+	if (!ins->is_new)
 		return put_among_others(ins, leaf, finger->first, finger->last);
-	ins->is_new = true;
-	if (!can_put(ins, leaf))
-		return false;
 	tp_node_add(leaf, ins->key, ins->value_le);
 	return true;
 }
 
 bool tp_insert_at_finger(struct tp_insertion *ins, thinp_block_t root)
 {
-	const struct tp_finger *finger = tp_finger_find(ins->tm, ins->type, root, ins->keys, thinp_block_type_node());
+	const struct tp_finger *finger = tp_finger_find(ins->tm, ins->type, root, ins->keys);
 
 	if (!finger || !put_at_finger(ins, finger))
 		return false;

@@ -112,6 +112,29 @@ static void shadows_are_written_where_they_are(void **state)
 	}
 }
 
+/* Neither before anything was inserted nor behind an insert, whose leaf is remembered. */
+static void a_type_that_no_tree_has_is_refused(void **state)
+{
+	const struct thinp_btree_type types[] = {
+		{.size = sizeof(types[0]), .nr_levels = 0, .value_size = 8},
+		{.size = sizeof(types[0]), .nr_levels = THINP_BTREE_MAX_LEVELS + 1, .value_size = 8},
+		{.size = sizeof(types[0]), .nr_levels = 1, .value_size = 0},
+		{.size = 4, .nr_levels = 1, .value_size = 8},
+	};
+	const uint64_t keys[THINP_BTREE_MAX_LEVELS + 1] = {2, 2, 2, 2, 2}, value = 1;
+	struct tree_grow g;
+
+	(void)state;
+	tree_grow_begin(&g, 1024, 1, 8);
+	for (int is_behind = 0; is_behind < 2; is_behind++) {
+		for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+			assert_int_equal(thinp_btree_insert(g.t->tm, &types[i], g.root, keys, &value, &g.root, NULL),
+					 THINP_EINVAL);
+		tree_grow_insert_key(&g, 1);
+	}
+	tree_grow_end(&g);
+}
+
 /* 334 full leaves are overwritten; they may split, for all that the plan knows, but they are not copied. */
 static void a_batch_asks_for_no_copies_of_shadows(void **state)
 {
@@ -363,6 +386,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_place_of_a_key_is_found_however_keys_are_spread),
 		cmocka_unit_test(shadows_are_written_where_they_are),
+		cmocka_unit_test(a_type_that_no_tree_has_is_refused),
 		cmocka_unit_test(a_batch_asks_for_no_copies_of_shadows),
 		cmocka_unit_test(TM_06_shadows_below_a_shared_node_are_copied),
 		cmocka_unit_test(TM_05_a_leaf_written_in_between_is_written_again),
