@@ -25,6 +25,13 @@ if(THINP_HAVE_NO_SEMANTIC_INTERPOSITION)
   add_compile_options(-fno-semantic-interposition)
 endif()
 
+# Copies of whole blocks go to the C library. gcc would make `rep movsq` of them, for it knows their size, and nothing behind
+# that instruction begins before it has ended: a block that is in no cache of the processor would hold up all that follows.
+check_c_compiler_flag(-mmemcpy-strategy=libcall:-1:noalign THINP_HAVE_MEMCPY_STRATEGY)
+if(THINP_HAVE_MEMCPY_STRATEGY)
+  add_compile_options($<$<COMPILE_LANGUAGE:C>:-mmemcpy-strategy=libcall:-1:noalign>)
+endif()
+
 # One section per function, so that who links the static library with --gc-sections pays only for what is used.
 add_compile_options(-ffunction-sections -fdata-sections)
 
