@@ -28,7 +28,7 @@ struct thinp_bm;     /* opaque: defined in src/block */
 struct thinp_reader; /* opaque: defined in src/block */
 struct thinp_buffer; /* opaque: defined in src/block */
 
-#define THINP_BM_HUGE_PAGES 1u /**< flag: buffers in huge pages, past the allocator, where the system has some */
+#define THINP_BM_HUGE_PAGES 1u /**< flag: blocks in huge pages, past the allocator, where the system has some */
 
 /** How to make a block manager. */
 struct thinp_bm_opts {

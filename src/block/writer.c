@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "block/huge_page.h"
 #include "format/kind.h"
 
 #include <stdlib.h>
@@ -35,7 +36,28 @@ void tp_writer_init(struct tp_writer *writer, struct tp_cache *cache)
 
 static size_t stage_bytes(const struct tp_writer *writer)
 {
-	return ((size_t)writer->stage_blocks + 1) * THINP_BLOCK_SIZE;
+	return writer->is_mapped ? TP_HUGE_PAGE_SIZE : ((size_t)writer->stage_blocks + 1) * THINP_BLOCK_SIZE;
+}
+
+/* In a huge page the blocks of a write are one piece of memory for the system and for the device, and not a page each. */
+static uint8_t *take_stage(struct tp_writer *writer)
+{
+	if (writer->cache->use_huge_pages && writer->cache->limit >= TP_HUGE_CHUNK_BUFFERS)
+		writer->stage = tp_huge_page_alloc();
+	writer->is_mapped = writer->stage;
+	if (!writer->stage)
+		writer->stage = tp_alloc_aligned(&writer->cache->allocator, stage_bytes(writer), THINP_BLOCK_SIZE);
+	return writer->stage;
+}
+
+static void free_stage(struct tp_writer *writer)
+{
+	if (writer->is_mapped)
+		tp_huge_page_free(writer->stage);
+	else
+		tp_free(&writer->cache->allocator, writer->stage, stage_bytes(writer));
+	writer->stage = NULL;
+	writer->is_mapped = false;
 }
 
 /* Writes, a flush, the record, a flush. */
@@ -58,7 +80,7 @@ void tp_writer_exit(struct tp_writer *writer)
 {
 	const struct thinp_allocator *allocator = &writer->cache->allocator;
 
-	tp_free(allocator, writer->stage, stage_bytes(writer));
+	free_stage(writer);
 	tp_free(allocator, writer->ops, most_ops(writer) * sizeof(*writer->ops));
 	tp_free(allocator, writer->order, writer->order_size * sizeof(struct thinp_buffer *));
 }
@@ -66,18 +88,16 @@ void tp_writer_exit(struct tp_writer *writer)
 static int take_fixed(struct tp_writer *writer)
 {
 	const struct thinp_allocator *allocator = &writer->cache->allocator;
-	uint8_t *stage = tp_alloc_aligned(allocator, stage_bytes(writer), THINP_BLOCK_SIZE);
 
-	if (!stage)
+	if (!take_stage(writer))
 		return THINP_ENOMEM;
 	writer->ops = tp_alloc_zeroed(allocator, most_ops(writer), sizeof(*writer->ops));
 	if (!writer->ops || tp_own_make(writer->cache)) {
 		tp_free(allocator, writer->ops, most_ops(writer) * sizeof(*writer->ops));
-		tp_free(allocator, stage, stage_bytes(writer));
+		free_stage(writer);
 		writer->ops = NULL;
 		return THINP_ENOMEM;
 	}
-	writer->stage = stage;
 	count_bytes(writer, fixed_bytes(writer), 0);
 	return 0;
 }

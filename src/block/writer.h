@@ -22,6 +22,7 @@ struct tp_writer {
 	struct thinp_buffer **order; /* the dirty blocks of one call, sorted by address */
 	uint32_t order_size;
 	uint32_t stage_blocks;
+	bool is_mapped;     /* the stage is a huge page, not from the allocator */
 	uint32_t max_dirty; /* more only while they are locked */
 	_Atomic uint64_t written;
 	_Atomic uint64_t written_early;
