@@ -10,11 +10,16 @@
 
 enum place { NOWHERE, BEFORE_FIRST, ON_ENTRY, BEHIND_LAST };
 
+/* What a step within the leaf looks at stands side by side. */
 struct thinp_btree_cursor {
 	enum place place;
 	uint32_t index;      /* in the leaf of the path */
-	uint64_t generation; /* of what the reader sees, when the cursor was given its root */
+	uint32_t end;        /* entries before this one can be stepped to within the leaf; 0: there is more to do */
+	bool is_plain;       /* stands on an entry of the most common kind: one key, and a value of 8 bytes */
 	bool is_moved;       /* to another root: of the path, only the keys of the entry count */
+	uint64_t generation; /* of what the reader sees, when the cursor was given its root */
+	const uint64_t *generation_now;
+	const uint8_t *values_le; /* of the leaf */
 	struct tp_path path;
 };
 
@@ -23,7 +28,11 @@ static void init(struct thinp_btree_cursor *cursor, struct thinp_reader *reader,
 {
 	tp_path_init(&cursor->path, reader, type, root);
 	cursor->place = NOWHERE;
+	cursor->index = 0;
+	cursor->end = 0;
 	cursor->generation = tp_reader_generation(reader);
+	cursor->generation_now = reader->generation ? reader->generation : &cursor->generation;
+	cursor->is_plain = false;
 	cursor->is_moved = false;
 }
 
@@ -52,7 +61,12 @@ void thinp_btree_cursor_destroy(struct thinp_btree_cursor *cursor)
 
 static int arrive(struct thinp_btree_cursor *cursor, int r, enum place at_end)
 {
+	const struct tp_path *path = &cursor->path;
+
 	cursor->place = !r ? ON_ENTRY : r == THINP_ENODATA ? at_end : NOWHERE;
+	cursor->end = r ? 0 : path->nr_entries;
+	cursor->values_le = r ? NULL : tp_node_values(path->leaf);
+	cursor->is_plain = !r && path->type.nr_levels == 1 && path->type.value_size == 8;
 	return r == THINP_ENODATA ? tp_fail(r, THINP_NO_BLOCK, "no more entries") : r;
 }
 
@@ -75,10 +89,15 @@ static int settle_backward(struct thinp_btree_cursor *cursor, int r)
 	return arrive(cursor, r, BEFORE_FIRST);
 }
 
+static inline bool is_fresh(const struct thinp_btree_cursor *cursor)
+{
+	return *cursor->generation_now == cursor->generation;
+}
+
 /* An open transaction that was changed may have put other things into the blocks that the path goes through. */
 static int check_fresh(const struct thinp_btree_cursor *cursor)
 {
-	if (tp_reader_generation(cursor->path.reader) == cursor->generation)
+	if (is_fresh(cursor))
 		return 0;
 	return tp_fail(THINP_ESTALE, THINP_NO_BLOCK, "the transaction was changed: give the cursor its new root");
 }
@@ -151,7 +170,8 @@ int thinp_btree_cursor_last(struct thinp_btree_cursor *cursor)
 	return r ? r : go_last(cursor);
 }
 
-int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
+/* Not inlined, as prev() and get() are not: else what they need on the stack is made for each step. */
+static __attribute__((noinline)) int next(struct thinp_btree_cursor *cursor)
 {
 	bool is_there = true;
 	int r = check_fresh(cursor);
@@ -167,7 +187,18 @@ int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
 	return r || !is_there ? r : step_forward(cursor);
 }
 
-int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
+/* All but one of some hundred steps stay in the leaf. */
+int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
+{
+	uint32_t index = cursor->index + 1;
+
+	if (index >= cursor->end || !is_fresh(cursor))
+		return next(cursor);
+	cursor->index = index;
+	return 0;
+}
+
+static __attribute__((noinline)) int prev(struct thinp_btree_cursor *cursor)
 {
 	struct thinp_error_info before = {.size = sizeof(before)};
 	bool is_there;
@@ -190,14 +221,23 @@ int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
 	return r ? r : step_backward(cursor);
 }
 
+int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
+{
+	if (!cursor->index || !cursor->end || !is_fresh(cursor))
+		return prev(cursor);
+	cursor->index--;
+	return 0;
+}
+
 void thinp_btree_cursor_set_root(struct thinp_btree_cursor *cursor, thinp_block_t root)
 {
 	cursor->path.root = root;
 	cursor->generation = tp_reader_generation(cursor->path.reader);
 	cursor->is_moved = true;
+	cursor->end = 0;
 }
 
-int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le)
+static __attribute__((noinline)) int get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le)
 {
 	const struct tp_path *path = &cursor->path;
 	uint32_t nr_upper = path->type.nr_levels - 1;
@@ -209,8 +249,17 @@ int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *ke
 		keys[nr_upper] = tp_node_key(path->leaf, cursor->index);
 	}
 	if (value_le)
-		memcpy(value_le, tp_node_values(path->leaf) + (size_t)cursor->index * path->type.value_size,
+		memcpy(value_le, cursor->values_le + (size_t)cursor->index * path->type.value_size,
 		       path->type.value_size);
+	return 0;
+}
+
+int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le)
+{
+	if (!cursor->is_plain || !keys || !value_le)
+		return get(cursor, keys, value_le);
+	*keys = tp_node_key(cursor->path.leaf, cursor->index);
+	memcpy(value_le, cursor->values_le + 8 * (size_t)cursor->index, 8);
 	return 0;
 }
 

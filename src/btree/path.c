@@ -8,6 +8,8 @@
  */
 #include "btree/path.h"
 
+#include "block/manager.h"
+
 #include <string.h>
 
 /* Where to go at each node of a descent. */
@@ -171,12 +173,33 @@ static int read_again(struct tp_path *path, const struct tp_path_frame *frame, s
 	return r;
 }
 
+/* The child behind the one that a frame is at; THINP_NO_BLOCK: its node has none. */
+static thinp_block_t block_behind(const struct tp_path_frame *frame, const void *node)
+{
+	return frame->index + 1 < frame->nr_entries ? tp_node_value64(node, frame->index + 1) : THINP_NO_BLOCK;
+}
+
+/* Asks for all lines of a node that is likely to be the next, if the cache has it. Inlined by force, as
+ * tp_outline_prefetch() is. */
+static inline __attribute__((always_inline)) void ask_for(const struct thinp_read_section *section, thinp_block_t block)
+{
+	const struct thinp_buffer *buffer =
+		section->slot ? tp_radix_find(&section->reader->bm->cache.table, block) : NULL;
+
+	if (!buffer)
+		return;
+	__builtin_prefetch(buffer);
+	for (size_t at = 0; at < THINP_BLOCK_SIZE; at += 64)
+		__builtin_prefetch(buffer->data + at);
+}
+
 /* Goes to the neighbour of the child that the path last went to: up as far as needed, one step aside, down. */
 static int step(struct tp_path *path, bool forward, struct thinp_read_section *section)
 {
 	size_t top = path->nr_frames;
 
 	for (;;) {
+		thinp_block_t behind = THINP_NO_BLOCK;
 		struct tp_path_frame *frame;
 		struct tp_btree_child child;
 		const void *node;
@@ -193,13 +216,17 @@ static int step(struct tp_path *path, bool forward, struct thinp_read_section *s
 		r = read_again(path, frame, section, &node);
 		if (r)
 			return r;
-		if (forward)
+		if (forward) {
 			frame->index++;
-		else
+			behind = block_behind(frame, node);
+		} else {
 			frame->index--;
+		}
 		path->nr_frames = top;
 		go_to_child(path, frame, node, &child, &last, section);
 		r = descend(path, child, last, forward ? AIM_FIRST : AIM_LAST, NULL, &index, section);
+		if (!r)
+			ask_for(section, behind);
 		if (r != THINP_ENODATA)
 			return r;
 		top = path->nr_frames; /* an upper level without entries: on to its neighbour */
