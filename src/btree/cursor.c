@@ -263,10 +263,8 @@ int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *ke
 	return 0;
 }
 
-/* One look-up is a cursor that lives for one move. */
-static int look(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
-		int (*move)(struct thinp_btree_cursor *cursor, const uint64_t *keys), const uint64_t *keys,
-		uint64_t *found_keys, void *value_le)
+int thinp_btree_last(struct thinp_reader *reader, const struct thinp_btree_type *user_type, thinp_block_t root,
+		     uint64_t *keys, void *value_le)
 {
 	struct thinp_btree_cursor cursor;
 	struct thinp_btree_type type;
@@ -275,36 +273,6 @@ static int look(struct thinp_reader *reader, const struct thinp_btree_type *user
 	if (r)
 		return r;
 	init(&cursor, reader, &type, root);
-	r = move(&cursor, keys);
-	return r ? r : thinp_btree_cursor_get(&cursor, found_keys, value_le);
-}
-
-static int move_first(struct thinp_btree_cursor *cursor, const uint64_t *keys)
-{
-	(void)keys;
-	return thinp_btree_cursor_first(cursor);
-}
-
-static int move_last(struct thinp_btree_cursor *cursor, const uint64_t *keys)
-{
-	(void)keys;
-	return thinp_btree_cursor_last(cursor);
-}
-
-int thinp_btree_lookup_ge(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
-			  const uint64_t *keys, uint64_t *found_keys, void *value_le)
-{
-	return look(reader, type, root, thinp_btree_cursor_seek, keys, found_keys, value_le);
-}
-
-int thinp_btree_first(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
-		      uint64_t *keys, void *value_le)
-{
-	return look(reader, type, root, move_first, NULL, keys, value_le);
-}
-
-int thinp_btree_last(struct thinp_reader *reader, const struct thinp_btree_type *type, thinp_block_t root,
-		     uint64_t *keys, void *value_le)
-{
-	return look(reader, type, root, move_last, NULL, keys, value_le);
+	r = go_last(&cursor);
+	return r ? r : thinp_btree_cursor_get(&cursor, keys, value_le);
 }

@@ -114,12 +114,34 @@ static void a_cursor_goes_on_from_a_key_that_was_removed(void **state)
 		go_on_from(key, key == 290);
 }
 
+static void the_next_key_is_found_in_nodes_that_were_changed_a_moment_ago(void **state)
+{
+	struct tree_grow g;
+
+	(void)state;
+	begin(&g);
+	for (uint64_t i = 30; i < 400; i++) {
+		uint64_t key = 10 * i - 5, found = 0;
+
+		tree_grow_insert_key(&g, 10 * i);
+		assert_int_equal(
+			thinp_btree_lookup_ge(thinp_tm_reader(g.t->tm), &g.t->type, g.root, &key, &found, NULL), 0);
+		assert_int_equal(found, 10 * i);
+		key = 5 * i - 1;
+		assert_int_equal(
+			thinp_btree_lookup_ge(thinp_tm_reader(g.t->tm), &g.t->type, g.root, &key, &found, NULL), 0);
+		assert_int_equal(found, (key + 9) / 10 * 10);
+	}
+	tree_grow_end(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(COW_08_every_move_is_refused_after_a_change_and_the_place_stays),
 		cmocka_unit_test(a_cursor_meets_what_was_inserted_beside_it),
 		cmocka_unit_test(a_cursor_goes_on_from_a_key_that_was_removed),
+		cmocka_unit_test(the_next_key_is_found_in_nodes_that_were_changed_a_moment_ago),
 	};
 
 	return cmocka_run_group_tests_name("btree/cursor_open", tests, NULL, NULL);

@@ -4,6 +4,7 @@
  */
 #include "support/image_expect.h"
 #include "support/image_trial.h"
+#include "support/tree_damaged.h"
 #include "support/tree_zoo.h"
 
 /* Asks with and without a value, and with one array for both keys. */
@@ -138,6 +139,70 @@ static void an_empty_leaf_is_passed_over(void **state)
 	}
 }
 
+static void all_leaves_but_the_first_and_the_last_may_be_empty(void **state)
+{
+	uint64_t key = 35, found = 0, before;
+	struct damaged d;
+
+	(void)state;
+	damaged_open(&d, 1);
+	for (size_t i = 1; i < 8; i++)
+		image_set32(&d.tree.image, d.leaf[i], TREE_NR_ENTRIES, 0);
+	before = atomic_load(&d.tree.image.nr_reads);
+	assert_int_equal(thinp_btree_lookup_ge(d.tree.reader.reader, &d.tree.model.type, d.root, &key, &found, NULL),
+			 0);
+	assert_int_equal(found, 250);
+	assert_int_equal(atomic_load(&d.tree.image.nr_reads) - before, 9 * 3); /* each leaf, and the way to it */
+	image_set32(&d.tree.image, d.leaf[8], TREE_NR_ENTRIES, 0);
+	damaged_reopen(&d, 100);
+	assert_int_equal(damaged_lookup_ge(&d, key), THINP_ENODATA);
+	tree_close(&d.tree);
+}
+
+/* --- what is wrong with nodes is seen in the cache, too -------------------------------------------------------------- */
+
+enum { ALL = 100 };
+
+/* Brings all nodes into the cache that are on the ways to these keys. */
+static void warm_up(struct damaged *d, uint64_t key, uint64_t other)
+{
+	assert_int_equal(damaged_lookup(d, key), 0);
+	assert_int_equal(damaged_lookup(d, other), 0);
+}
+
+static void BT_20_a_key_that_belongs_to_the_next_child_is_not_given(void **state)
+{
+	struct damaged d;
+
+	(void)state;
+	damaged_open(&d, ALL);
+	tree_set_key(&d.tree.image, d.leaf[3], 2, 130);
+	warm_up(&d, 100, 110);
+	expect_corrupt(damaged_lookup_ge(&d, 115), d.leaf[3], "ends with key 130, but its parent");
+	tree_close(&d.tree);
+
+	damaged_open(&d, ALL);
+	tree_set_key(&d.tree.image, d.mid[0], 2, 100);
+	warm_up(&d, 10, 40);
+	expect_corrupt(damaged_lookup_ge(&d, 15), d.mid[0], "ends with key 100, but its parent");
+	tree_close(&d.tree);
+}
+
+static void a_leaf_at_another_depth_than_the_one_before_is_damage(void **state)
+{
+	struct damaged d;
+
+	(void)state;
+	damaged_open(&d, ALL);
+	tree_set_child(&d.tree.image, d.root, 1, d.leaf[4]);
+	warm_up(&d, 90, 130);
+	assert_int_equal(damaged_lookup_ge(&d, 95), THINP_ECORRUPT);
+	expect_corrupt(damaged_lookup_ge(&d, 95), d.leaf[4], "a leaf at depth 1 of a tree with leaves at depth 2");
+	tree_close(&d.tree);
+}
+
+/* --- how long it takes ----------------------------------------------------------------------------------------------- */
+
 static void the_next_key_is_found_with_no_more_reads_than_twice_the_depth(void **state)
 {
 	const struct tree_shape shape = {.per_leaf = 3, .per_node = 3};
@@ -190,6 +255,9 @@ int main(void)
 		cmocka_unit_test(BT_11_the_next_key_over_every_gap_of_three_levels_is_found),
 		cmocka_unit_test(BT_11_the_next_key_is_found_below_a_parent_key_that_no_child_has),
 		cmocka_unit_test(an_empty_leaf_is_passed_over),
+		cmocka_unit_test(all_leaves_but_the_first_and_the_last_may_be_empty),
+		cmocka_unit_test(BT_20_a_key_that_belongs_to_the_next_child_is_not_given),
+		cmocka_unit_test(a_leaf_at_another_depth_than_the_one_before_is_damage),
 		cmocka_unit_test(the_next_key_is_found_with_no_more_reads_than_twice_the_depth),
 		cmocka_unit_test(it_survives_failing_reads_and_allocations),
 	};
