@@ -44,8 +44,7 @@ static struct thinp_buffer *make_private(struct tp_cache *cache)
 	return buffer;
 }
 
-/* Gives up a buffer in hand. */
-static void release(struct tp_cache *cache, struct thinp_buffer *buffer)
+void tp_cache_give_up(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	if (buffer->is_private) {
 		atomic_fetch_sub_explicit(&cache->counters.bytes, sizeof(*buffer) + THINP_BLOCK_SIZE,
@@ -95,25 +94,21 @@ static void insert(struct tp_cache *cache, struct thinp_buffer *buffer)
 	cache->nr_linked++;
 }
 
-/* Looks for the block. *change_count: to be compared when what was read meanwhile is to be linked. */
-static struct thinp_buffer *find_locked(struct tp_cache *cache, thinp_block_t block, uint64_t *change_count)
+struct thinp_buffer *tp_cache_look_before_read(struct tp_cache *cache, thinp_block_t block, uint64_t *change_count)
 {
 	*change_count = cache->change_counts[block % TP_CHANGE_COUNTS];
 	return tp_cache_look_up(cache, block);
 }
 
-/* Makes a filled buffer findable. Gives the buffer that is to be gone on with, pinned as often as asked: this one, or
- * the one that somebody else linked meanwhile. NULL when there is no memory for nodes, or when the block was changed
- * since its count was looked at: it may be on the device and gone from the cache again, and this be what was before. */
-static struct thinp_buffer *link_buffer(struct tp_cache *cache, struct thinp_buffer *buffer, uint64_t change_count,
-					uint32_t pins)
+struct thinp_buffer *tp_cache_link(struct tp_cache *cache, struct thinp_buffer *buffer, uint64_t change_count,
+				   uint32_t pins)
 {
 	struct thinp_buffer *linked;
 	uint64_t count_now;
 
 	if (!lock_with_nodes(cache, buffer))
 		return NULL;
-	linked = find_locked(cache, buffer->block, &count_now);
+	linked = tp_cache_look_before_read(cache, buffer->block, &count_now);
 	if (!linked && count_now == change_count) {
 		linked = buffer;
 		insert(cache, linked);
@@ -160,7 +155,7 @@ static struct thinp_buffer *pin_linked(struct tp_cache *cache, thinp_block_t blo
 	struct thinp_buffer *buffer;
 
 	pthread_mutex_lock(&cache->lock);
-	buffer = find_locked(cache, block, change_count);
+	buffer = tp_cache_look_before_read(cache, block, change_count);
 	if (buffer)
 		buffer->pins++;
 	pthread_mutex_unlock(&cache->lock);
@@ -178,7 +173,7 @@ void tp_cache_unpin(struct tp_cache *cache, struct thinp_buffer *buffer)
 		tp_cache_drop_pin(cache, buffer);
 	pthread_mutex_unlock(&cache->lock);
 	if (is_in_hand)
-		release(cache, buffer);
+		tp_cache_give_up(cache, buffer);
 }
 
 /* A pinned buffer may have been checked as another kind; then it must pass as this one too. */
@@ -232,14 +227,14 @@ static int fill(struct tp_cache *cache, struct thinp_buffer *buffer, thinp_block
 static int keep(struct tp_cache *cache, struct thinp_buffer *buffer, const struct thinp_block_type *type,
 		uint64_t change_count, struct thinp_buffer **out)
 {
-	struct thinp_buffer *linked = buffer->is_private ? NULL : link_buffer(cache, buffer, change_count, 1);
+	struct thinp_buffer *linked = buffer->is_private ? NULL : tp_cache_link(cache, buffer, change_count, 1);
 	int r = 0;
 
 	if (!linked) {
 		atomic_fetch_add_explicit(&cache->counters.uncached, 1, memory_order_relaxed);
 		linked = buffer;
 	} else if (linked != buffer) {
-		release(cache, buffer);
+		tp_cache_give_up(cache, buffer);
 		r = ensure_type(cache, linked, type);
 	}
 	if (!r)
@@ -259,7 +254,7 @@ static int fetch_from_device(struct tp_cache *cache, thinp_block_t block, const 
 		return THINP_ENOMEM;
 	r = fill(cache, buffer, block, type);
 	if (r) {
-		release(cache, buffer);
+		tp_cache_give_up(cache, buffer);
 		return r;
 	}
 	return keep(cache, buffer, type, change_count, out);
@@ -299,86 +294,6 @@ int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thi
 		return fetch_from_device(cache, block, type, change_count, spare, buffer);
 	}
 	if (spare)
-		release(cache, spare);
+		tp_cache_give_up(cache, spare);
 	return use_linked(cache, linked, type, buffer);
-}
-
-size_t tp_cache_drop_cached(struct tp_cache *cache, thinp_block_t *blocks, size_t nr_blocks)
-{
-	size_t nr_left = 0;
-
-	pthread_mutex_lock(&cache->lock);
-	for (size_t i = 0; i < nr_blocks; i++)
-		if (!tp_cache_look_up(cache, blocks[i]))
-			blocks[nr_left++] = blocks[i];
-	pthread_mutex_unlock(&cache->lock);
-	return nr_left;
-}
-
-/* One window of a prefetch: as many operations as are handed to the device at once. */
-#define WINDOW 64u
-
-struct window {
-	struct thinp_io_op ops[WINDOW];
-	struct thinp_buffer *buffers[WINDOW];
-	uint64_t change_counts[WINDOW];
-	size_t nr;
-};
-
-/* Gives the buffer back when the block has come into the cache meanwhile. */
-static void add_to_window(struct tp_cache *cache, struct window *window, struct thinp_buffer *buffer,
-			  thinp_block_t block)
-{
-	bool is_cached;
-
-	pthread_mutex_lock(&cache->lock);
-	is_cached = find_locked(cache, block, &window->change_counts[window->nr]);
-	pthread_mutex_unlock(&cache->lock);
-	if (is_cached) {
-		release(cache, buffer);
-		return;
-	}
-	window->buffers[window->nr] = buffer;
-	window->ops[window->nr++] =
-		(struct thinp_io_op){.kind = THINP_IO_READ, .block = block, .nr_blocks = 1, .buffer = buffer->data};
-}
-
-static void fetch_window(struct tp_cache *cache, struct window *window, const struct thinp_block_type *type)
-{
-	(void)thinp_io_batch(cache->io, window->ops, window->nr); /* each operation has its own result */
-	for (size_t i = 0; i < window->nr; i++) {
-		struct thinp_buffer *buffer = window->buffers[i];
-		thinp_block_t block = window->ops[i].block;
-
-		if (window->ops[i].result || tp_block_verify(buffer->data, block, type)) {
-			release(cache, buffer);
-			continue;
-		}
-		tp_cache_prepare(buffer, block, type, TP_AHEAD);
-		tp_buffer_outline(buffer);
-		if (link_buffer(cache, buffer, window->change_counts[i], 0) != buffer)
-			release(cache, buffer);
-		else
-			atomic_fetch_add_explicit(&cache->counters.prefetched, 1, memory_order_relaxed);
-	}
-	window->nr = 0;
-}
-
-bool tp_cache_prefetch(struct tp_cache *cache, const thinp_block_t *blocks, size_t nr_blocks,
-		       const struct thinp_block_type *type)
-{
-	struct window window = {.nr = 0};
-	struct thinp_buffer *buffer = NULL;
-
-	for (size_t i = 0; i < nr_blocks; i++) {
-		buffer = tp_cache_take_buffer(cache, TP_FOR_READING);
-		if (!buffer)
-			break;
-		add_to_window(cache, &window, buffer, blocks[i]);
-		if (window.nr == WINDOW)
-			fetch_window(cache, &window, type);
-	}
-	if (window.nr)
-		fetch_window(cache, &window, type);
-	return buffer;
 }

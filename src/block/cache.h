@@ -217,6 +217,21 @@ struct thinp_buffer *tp_own_take(struct tp_cache *cache);
 struct thinp_buffer *tp_own_find(struct tp_cache *cache, thinp_block_t block);
 void tp_own_unlink_all(struct tp_cache *cache);
 
+/* For the parts that read: cache.c and ahead.c.
+ *
+ * With the lock, looks for a block that is to be read when it is not there. *change_count: to be compared when what was read
+ * meanwhile is to be linked. */
+struct thinp_buffer *tp_cache_look_before_read(struct tp_cache *cache, thinp_block_t block, uint64_t *change_count);
+
+/* Makes a filled buffer findable. Gives the buffer that is to be gone on with, pinned as often as asked: this one, or
+ * the one that somebody else linked meanwhile. NULL when there is no memory for nodes, or when the block was changed
+ * since its count was looked at: it may be on the device and gone from the cache again, and this be what was before. */
+struct thinp_buffer *tp_cache_link(struct tp_cache *cache, struct thinp_buffer *buffer, uint64_t change_count,
+				   uint32_t pins);
+
+/* Gives up a buffer in hand. */
+void tp_cache_give_up(struct tp_cache *cache, struct thinp_buffer *buffer);
+
 /* Nobody reads these blocks any more as they are. What is pinned, or was changed in this transaction, stays. The other
  * function makes their buffers the next to be used, so that a cache with room for more does not grow for what has no use. */
 void tp_cache_drop_unused(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks);
