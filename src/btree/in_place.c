@@ -19,6 +19,9 @@ struct way {
 	thinp_block_t block; /* of the next node */
 	struct thinp_buffer *buffer;
 	uint8_t *node;
+	thinp_block_t parent; /* of the next node */
+	uint32_t index;       /* and its place in there */
+	uint32_t nr_above;    /* nodes of the last level above the one at which the way ends early: it is no shadow */
 	uint64_t first;
 	uint64_t last;
 	uint32_t nr_lowered; /* nodes above the leaf whose first key is larger than the one that is looked for */
@@ -48,19 +51,24 @@ static inline void choose_child(struct way *way, uint64_t key)
 		way->lowered[way->nr_lowered++] = way->node;
 		behind = 1;
 	}
+	way->parent = way->block;
+	way->index = behind - 1;
 	way->first = tp_node_key(way->node, behind - 1);
 	way->block = tp_node_value64(way->node, behind - 1);
 }
 
-/* Goes down one tree, from its root, to the leaf of a key. */
-static inline bool go_down(struct way *way, uint64_t key, uint32_t value_size)
+/* Goes down one tree, from its root, to the leaf of a key. Inlined by force, as is the next one: then the way is in registers,
+ * and nothing is noted of it that is not asked for. */
+static inline __attribute__((always_inline)) bool go_down(struct way *way, uint64_t key, uint32_t value_size)
 {
 	way->first = 0;
 	way->last = UINT64_MAX;
 	way->nr_lowered = 0;
 	for (uint32_t depth = 0; depth < THINP_BTREE_MAX_DEPTH; depth++) {
-		if (!arrive(way))
+		if (!arrive(way)) {
+			way->nr_above = depth;
 			return false;
+		}
 		if (tp_node_nr_entries(way->node) && tp_node_key(way->node, 0) < way->first)
 			return false;
 		if (tp_node_is_leaf(way->node))
@@ -71,7 +79,7 @@ static inline bool go_down(struct way *way, uint64_t key, uint32_t value_size)
 }
 
 /* Goes through the upper levels to the root of the tree of the last one. */
-static bool go_to_last_level(struct way *way, const struct tp_insertion *ins)
+static inline __attribute__((always_inline)) bool go_to_last_level(struct way *way, const struct tp_insertion *ins)
 {
 	for (uint32_t level = 0; level + 1 < ins->type->nr_levels; level++) {
 		uint32_t index;
@@ -136,13 +144,19 @@ bool tp_insert_at_finger(struct tp_insertion *ins, thinp_block_t root)
 	return true;
 }
 
+static inline void begin(struct way *way, const struct tp_insertion *ins, thinp_block_t root)
+{
+	way->tm = ins->tm;
+	way->node_type = thinp_block_type_node();
+	way->block = root;
+	way->index = way->nr_above = 0;
+}
+
 bool tp_insert_in_place(struct tp_insertion *ins, thinp_block_t root)
 {
 	struct way way;
 
-	way.tm = ins->tm;
-	way.node_type = thinp_block_type_node();
-	way.block = root;
+	begin(&way, ins, root);
 	if (!go_to_last_level(&way, ins) || !go_down(&way, ins->key, ins->type->value_size) ||
 	    !put_among_others(ins, way.node, way.first, way.last))
 		return false;
@@ -150,4 +164,102 @@ bool tp_insert_in_place(struct tp_insertion *ins, thinp_block_t root)
 	ins->tm->generation++;
 	tp_finger_set(ins->tm, ins->type, root, ins->keys, way.buffer, way.first, way.last);
 	return true;
+}
+
+/* --- only the leaf is copied ----------------------------------------------------------------------------------------- */
+
+/* Does the leaf have what its parent promises, and is there nothing to do but to copy it and to write the entry? A node that is not
+ * in the cache may be anything. */
+static bool can_copy(const struct tp_insertion *ins, const struct way *way, const struct tp_btree_child *child,
+		     const void *node)
+{
+	uint32_t nr = tp_node_nr_entries(node), index;
+	bool has_key;
+
+	if (!tp_node_is_leaf(node) || tp_btree_check_node(ins->type, child, node) ||
+	    (nr && tp_node_key(node, nr - 1) > way->last))
+		return false;
+	if (nr < tp_node_capacity(node) && !ins->type->dec)
+		return true;
+	has_key = tp_node_find(node, ins->key, &index);
+	return has_key ? !ins->type->dec : nr < tp_node_capacity(node);
+}
+
+static bool look_at_leaf(const struct tp_insertion *ins, const struct way *way, const struct tp_btree_child *child)
+{
+	struct thinp_read_section section;
+	const void *node;
+	bool is_good;
+
+	thinp_read_begin(thinp_tm_reader(ins->tm), &section);
+	node = thinp_read_peek(&section, child->block, way->node_type);
+	is_good = node && can_copy(ins, way, child, node);
+	thinp_read_end(&section);
+	return is_good;
+}
+
+/* Values of a leaf that others own, too, get an owner when it is copied. That is the long way's business. */
+static int count_owners(const struct tp_insertion *ins, thinp_block_t block, bool *is_shared)
+{
+	uint32_t count = 1;
+	int r = ins->type->inc ? thinp_tm_count(ins->tm, block, &count) : 0;
+
+	*is_shared = count > 1;
+	return r;
+}
+
+static int shadow_both(struct tp_insertion *ins, const struct tp_btree_child *child, uint32_t index,
+		       struct tp_btree_frame *parent, struct tp_btree_frame *leaf)
+{
+	const struct tp_btree_child above = {
+		.parent = THINP_NO_BLOCK, .block = child->parent, .level = child->level, .depth = child->depth - 1};
+	int r = tp_btree_shadow(ins->tm, ins->type, &above, THINP_CAUSE_SHADOW, parent);
+
+	if (r)
+		return r;
+	r = tp_btree_shadow(ins->tm, ins->type, child, THINP_CAUSE_SHADOW, leaf);
+	if (!r)
+		tp_node_set_value64(parent->node, index, leaf->block);
+	tp_btree_end(ins->tm, parent);
+	return r;
+}
+
+/* Goes to the leaf, if it is the only node on the way that is no shadow. */
+static bool find_leaf(const struct tp_insertion *ins, thinp_block_t root, struct way *way, struct tp_btree_child *leaf)
+{
+	begin(way, ins, root);
+	if (!go_to_last_level(way, ins))
+		return false;
+	if (go_down(way, ins->key, ins->type->value_size) || !way->nr_above || way->nr_lowered)
+		return false;
+	*leaf = (struct tp_btree_child){.parent = way->parent,
+					.block = way->block,
+					.first = way->first,
+					.level = ins->type->nr_levels - 1,
+					.depth = way->nr_above};
+	return look_at_leaf(ins, way, leaf);
+}
+
+int tp_insert_into_copy(struct tp_insertion *ins, thinp_block_t root, bool *done)
+{
+	struct tp_btree_frame parent, leaf;
+	struct tp_btree_child child;
+	bool is_shared = true;
+	struct way way;
+	int r = 0;
+
+	*done = false;
+	if (find_leaf(ins, root, &way, &child))
+		r = count_owners(ins, child.block, &is_shared);
+	if (r || is_shared)
+		return r;
+	r = thinp_tm_reserve(ins->tm, 1, 0);
+	if (!r)
+		r = shadow_both(ins, &child, way.index, &parent, &leaf);
+	if (r)
+		return r;
+	*done = put_among_others(ins, leaf.node, way.first, way.last);
+	tp_finger_set(ins->tm, ins->type, root, ins->keys, leaf.buffer, way.first, way.last);
+	tp_btree_end(ins->tm, &leaf);
+	return 0;
 }

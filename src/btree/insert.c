@@ -207,6 +207,17 @@ static int look_and_insert(struct tp_insertion *ins, thinp_block_t root, thinp_b
 	return r;
 }
 
+static int insert_with_copies(struct tp_insertion *ins, thinp_block_t root, thinp_block_t *new_root)
+{
+	bool done;
+	int r = tp_insert_into_copy(ins, root, &done);
+
+	if (r || !done)
+		return r ? r : look_and_insert(ins, root, new_root);
+	*new_root = root;
+	return 0;
+}
+
 static int insert_entry(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
 			const uint64_t *keys, const void *value_le, thinp_block_t *new_root, bool *inserted)
 {
@@ -222,7 +233,7 @@ static int insert_entry(struct thinp_tm *tm, const struct thinp_btree_type *user
 	if (tp_insert_at_finger(&ins, root) || tp_insert_in_place(&ins, root))
 		*new_root = root;
 	else
-		r = look_and_insert(&ins, root, new_root);
+		r = insert_with_copies(&ins, root, new_root);
 	if (!r && inserted)
 		*inserted = ins.is_new;
 	return r;

@@ -198,6 +198,71 @@ static void a_failure_to_count_values_is_passed_up(void **state)
 	fail_everywhere(arm_values, values_have_failed, THINP_EREFCOUNT);
 }
 
+/* --- only a leaf is copied ------------------------------------------------------------------------------------------- */
+
+/* Leaves with two entries of three, committed; then the way to the first of them is shadowed. */
+static void begin_behind_another(struct scene *scene, const struct attempt *a)
+{
+	uint64_t keys[252 * 3];
+
+	begin(scene, a);
+	for (uint64_t i = 0; i < 252; i++)
+		keys_of(a, 1, 30 * i + 5, keys + i * a->nr_levels);
+	tree_grow_insert_many(&scene->g, keys, 252);
+	tree_change_commit(scene->g.t);
+	keys_of(a, 1, 1, keys);
+	tree_grow_insert(&scene->g, keys);
+}
+
+/* Another leaf gets a key. A failure leaves everything as it is, and the transaction goes on. */
+static void copy_leaf_failing(const struct attempt *a, void (*arm)(struct tree_change *t, size_t n),
+			      bool (*has_failed)(struct tree_change *t, size_t n), int code)
+{
+	struct scene scene;
+	bool is_done = false;
+	uint64_t keys[3];
+
+	begin_behind_another(&scene, a);
+	for (uint64_t n = 1; !is_done; n++) {
+		struct tree_change *t = scene.g.t;
+		thinp_block_t root = scene.g.root;
+		uint32_t number = t->next_value;
+		uint8_t value[1000];
+		int r;
+
+		keys_of(a, 1, 30 * (n + 100) + 1, keys);
+		tree_change_value(t, value);
+		t->nr_taken = t->most_asked = 0;
+		arm(t, n);
+		r = thinp_btree_insert(t->tm, &t->type, root, keys, value, &scene.g.root, NULL);
+		is_done = !has_failed(t, n);
+		t->fail_at = 0;
+		alloc_counting_fail(&t->memory, 0);
+		assert_int_equal(scene.g.root, root);
+		assert_int_equal(r, is_done ? 0 : code);
+		assert_int_equal(thinp_tm_status(t->tm), 0);
+		assert_true(t->most_asked <= 1);
+		assert_true(t->nr_taken <= 1);
+		if (is_done)
+			ordered_map_set(&scene.g.map, keys, number);
+		else
+			t->counts[number] = 0; /* still the caller's, who drops it */
+		tree_grow_expect(&scene.g);
+	}
+	end(&scene);
+}
+
+static void BT_04_BT_05_a_leaf_alone_is_copied_or_nothing_is_changed(void **state)
+{
+	static const struct attempt plain = {1, false, false, 1}, nested = {2, false, false, 1};
+
+	(void)state;
+	copy_leaf_failing(&plain, arm_map, map_has_failed, THINP_EIO);
+	copy_leaf_failing(&nested, arm_map, map_has_failed, THINP_EIO);
+	copy_leaf_failing(&plain, arm_map_with_no_space, map_has_failed, THINP_ENOSPC);
+	copy_leaf_failing(&plain, arm_memory, memory_has_failed, THINP_ENOMEM);
+}
+
 /* --- H4, ENOSPC before anything is changed ---------------------------------------------------------------------------- */
 
 static void ENOSPC_of_the_reserve_changes_nothing(void **state)
@@ -327,6 +392,7 @@ int main(void)
 		cmocka_unit_test(BT_04_BT_05_BT_21_no_space_at_every_step),
 		cmocka_unit_test(BT_21_OOMLOOP),
 		cmocka_unit_test(a_failure_to_count_values_is_passed_up),
+		cmocka_unit_test(BT_04_BT_05_a_leaf_alone_is_copied_or_nothing_is_changed),
 		cmocka_unit_test(ENOSPC_of_the_reserve_changes_nothing),
 		cmocka_unit_test(BT_08_BT_09_nodes_with_bad_headers_are_refused_before_anything_is_changed),
 		cmocka_unit_test(BT_10_a_leaf_with_values_of_another_size_is_refused),
