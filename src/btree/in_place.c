@@ -1,98 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * btree/in_place.c - inserting where all nodes on the way may be written where they are.
- *
- * After the first inserts of a transaction this is what nearly all others come to, so nothing is done here but what must be:
- * each node's buffer is found by the mark of its block, nothing is locked, for nothing is called before the entry is written,
- * and nodes were checked when they were shadowed or made. What is looked at once more are the promises of the parent that
- * cost nothing, for a damaged tree may point to a node of another one.
+ * btree/in_place.c - inserting where all nodes on the way may be written where they are, or all but the leaf.
  *
  * Whatever stands in the way, this gives up and the long way is gone, which also finds the words for what is wrong.
  */
 #include "btree/in_place.h"
 #include "btree/finger.h"
-
-/* The way to a leaf. Keys that belong to it are in first .. last. */
-struct way {
-	struct thinp_tm *tm;
-	const struct thinp_block_type *node_type;
-	thinp_block_t block; /* of the next node */
-	struct thinp_buffer *buffer;
-	uint8_t *node;
-	thinp_block_t parent; /* of the next node */
-	uint32_t index;       /* and its place in there */
-	uint32_t nr_above;    /* nodes of the last level above the one at which the way ends early: it is no shadow */
-	uint64_t first;
-	uint64_t last;
-	uint32_t nr_lowered; /* nodes above the leaf whose first key is larger than the one that is looked for */
-	uint8_t *lowered[THINP_BTREE_MAX_DEPTH];
-};
-
-/* Goes to the next node. */
-static inline bool arrive(struct way *way)
-{
-	const struct tp_mark *mark = tp_tm_writable(way->tm, way->block, way->node_type);
-
-	if (!mark)
-		return false;
-	way->buffer = mark->buffer;
-	way->node = mark->data;
-	return true;
-}
-
-/* From an internal node to where the key belongs. */
-static inline void choose_child(struct way *way, uint64_t key)
-{
-	uint32_t behind = tp_node_upper_bound(way->node, key);
-
-	if (behind < tp_node_nr_entries(way->node))
-		way->last = tp_node_key(way->node, behind) - 1;
-	if (!behind) {
-		way->lowered[way->nr_lowered++] = way->node;
-		behind = 1;
-	}
-	way->parent = way->block;
-	way->index = behind - 1;
-	way->first = tp_node_key(way->node, behind - 1);
-	way->block = tp_node_value64(way->node, behind - 1);
-}
-
-/* Goes down one tree, from its root, to the leaf of a key. Inlined by force, as is the next one: then the way is in registers,
- * and nothing is noted of it that is not asked for. */
-static inline __attribute__((always_inline)) bool go_down(struct way *way, uint64_t key, uint32_t value_size)
-{
-	way->first = 0;
-	way->last = UINT64_MAX;
-	way->nr_lowered = 0;
-	for (uint32_t depth = 0; depth < THINP_BTREE_MAX_DEPTH; depth++) {
-		if (!arrive(way)) {
-			way->nr_above = depth;
-			return false;
-		}
-		if (tp_node_nr_entries(way->node) && tp_node_key(way->node, 0) < way->first)
-			return false;
-		if (tp_node_is_leaf(way->node))
-			return tp_node_value_size(way->node) == value_size;
-		choose_child(way, key);
-	}
-	return false;
-}
-
-/* Goes through the upper levels to the root of the tree of the last one. */
-static inline __attribute__((always_inline)) bool go_to_last_level(struct way *way, const struct tp_insertion *ins)
-{
-	for (uint32_t level = 0; level + 1 < ins->type->nr_levels; level++) {
-		uint32_t index;
-
-		if (!go_down(way, ins->keys[level], 8) || !tp_node_find(way->node, ins->keys[level], &index))
-			return false;
-		way->block = tp_node_value64(way->node, index);
-	}
-	return true;
-}
+#include "btree/way.h"
 
 /* The keys above a leaf must not be larger than the ones in it. */
-static void lower(struct way *way, uint64_t key)
+static void lower(struct tp_way *way, uint64_t key)
 {
 	for (uint32_t i = 0; i < way->nr_lowered; i++)
 		tp_node_set_key(way->lowered[i], 0, key);
@@ -144,21 +61,12 @@ bool tp_insert_at_finger(struct tp_insertion *ins, thinp_block_t root)
 	return true;
 }
 
-static inline void begin(struct way *way, const struct tp_insertion *ins, thinp_block_t root)
-{
-	way->tm = ins->tm;
-	way->node_type = thinp_block_type_node();
-	way->block = root;
-	way->index = way->nr_above = 0;
-}
-
 bool tp_insert_in_place(struct tp_insertion *ins, thinp_block_t root)
 {
-	struct way way;
+	struct tp_way way;
 
-	begin(&way, ins, root);
-	if (!go_to_last_level(&way, ins) || !go_down(&way, ins->key, ins->type->value_size) ||
-	    !put_among_others(ins, way.node, way.first, way.last))
+	tp_way_begin(&way, ins->tm, root);
+	if (!tp_way_to_leaf(&way, ins->type, ins->keys) || !put_among_others(ins, way.node, way.first, way.last))
 		return false;
 	lower(&way, ins->key);
 	ins->tm->generation++;
@@ -170,7 +78,7 @@ bool tp_insert_in_place(struct tp_insertion *ins, thinp_block_t root)
 
 /* Does the leaf have what its parent promises, and is there nothing to do but to copy it and to write the entry? A node that is not
  * in the cache may be anything. */
-static bool can_copy(const struct tp_insertion *ins, const struct way *way, const struct tp_btree_child *child,
+static bool can_copy(const struct tp_insertion *ins, const struct tp_way *way, const struct tp_btree_child *child,
 		     const void *node)
 {
 	uint32_t nr = tp_node_nr_entries(node), index;
@@ -185,7 +93,7 @@ static bool can_copy(const struct tp_insertion *ins, const struct way *way, cons
 	return has_key ? !ins->type->dec : nr < tp_node_capacity(node);
 }
 
-static bool look_at_leaf(const struct tp_insertion *ins, const struct way *way, const struct tp_btree_child *child)
+static bool look_at_leaf(const struct tp_insertion *ins, const struct tp_way *way, const struct tp_btree_child *child)
 {
 	struct thinp_read_section section;
 	const void *node;
@@ -225,12 +133,11 @@ static int shadow_both(struct tp_insertion *ins, const struct tp_btree_child *ch
 }
 
 /* Goes to the leaf, if it is the only node on the way that is no shadow. */
-static bool find_leaf(const struct tp_insertion *ins, thinp_block_t root, struct way *way, struct tp_btree_child *leaf)
+static bool find_leaf(const struct tp_insertion *ins, thinp_block_t root, struct tp_way *way,
+		      struct tp_btree_child *leaf)
 {
-	begin(way, ins, root);
-	if (!go_to_last_level(way, ins))
-		return false;
-	if (go_down(way, ins->key, ins->type->value_size) || !way->nr_above || way->nr_lowered)
+	tp_way_begin(way, ins->tm, root);
+	if (tp_way_to_leaf(way, ins->type, ins->keys) || !way->nr_above || way->nr_lowered)
 		return false;
 	*leaf = (struct tp_btree_child){.parent = way->parent,
 					.block = way->block,
@@ -245,7 +152,7 @@ int tp_insert_into_copy(struct tp_insertion *ins, thinp_block_t root, bool *done
 	struct tp_btree_frame parent, leaf;
 	struct tp_btree_child child;
 	bool is_shared = true;
-	struct way way;
+	struct tp_way way;
 	int r = 0;
 
 	*done = false;

@@ -6,12 +6,14 @@
  * take. Then it is gone once more, shadowing each node. Above the leaf a child that has no more entries than it must have
  * is first evened out or merged with its neighbours, so that there is nothing to repair on the way back up.
  *
- * When all nodes on the way may be written in place and none has too few entries, the leaf is the only one to be touched.
+ * When all nodes on the way may be written in place and none has too few entries, the leaf is the only one to be touched. Where
+ * there is no value to be counted, that is done before all else, by the marks of the transaction (way.h).
  */
 #include "btree/beside.h"
 #include "btree/descent.h"
 #include "btree/look.h"
 #include "btree/redistribute.h"
+#include "btree/way.h"
 
 #include "transaction/manager.h"
 
@@ -253,6 +255,28 @@ static int remove_on_the_way(struct thinp_tm *tm, const struct thinp_btree_type 
 	return 0;
 }
 
+/* Nothing above the leaf changes when that can lose an entry, however few there are in the nodes above. */
+static bool remove_by_marks(struct thinp_tm *tm, const struct thinp_btree_type *type, thinp_block_t root,
+			    const uint64_t *keys)
+{
+	uint64_t key = keys[type->nr_levels - 1];
+	struct tp_way way;
+	uint32_t index, nr;
+
+	tp_way_begin(&way, tm, root);
+	if (type->dec || !tp_way_to_leaf(&way, type, keys))
+		return false;
+	nr = tp_node_nr_entries(way.node);
+	if (!way.is_root && nr <= tp_node_minimum(tp_node_capacity(way.node)))
+		return false;
+	index = tp_node_place(way.node, key, way.first, way.last);
+	if (!tp_node_has_at(way.node, index, key))
+		return false;
+	tp_node_remove(way.node, index, 1);
+	tm->generation++;
+	return true;
+}
+
 static int remove_entry(struct thinp_tm *tm, const struct thinp_btree_type *user_type, thinp_block_t root,
 			const uint64_t *keys, thinp_block_t *new_root)
 {
@@ -262,6 +286,10 @@ static int remove_entry(struct thinp_tm *tm, const struct thinp_btree_type *user
 
 	if (!r)
 		r = thinp_tm_status(tm);
+	if (!r && remove_by_marks(tm, &type, root, keys)) {
+		*new_root = root;
+		return 0;
+	}
 	if (!r)
 		r = survey_way(&survey, root);
 	if (!r)
