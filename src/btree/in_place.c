@@ -51,11 +51,9 @@ static bool put_at_finger(struct tp_insertion *ins, const struct tp_finger *fing
 	return true;
 }
 
-bool tp_insert_at_finger(struct tp_insertion *ins, thinp_block_t root)
+bool tp_insert_at_finger(struct tp_insertion *ins, const struct tp_finger *finger)
 {
-	const struct tp_finger *finger = tp_finger_find(ins->tm, ins->type, root, ins->keys);
-
-	if (!finger || !put_at_finger(ins, finger))
+	if (!put_at_finger(ins, finger))
 		return false;
 	tp_finger_keep(ins->tm);
 	return true;

@@ -223,6 +223,7 @@ static int insert_entry(struct thinp_tm *tm, const struct thinp_btree_type *user
 {
 	struct thinp_btree_type room;
 	struct tp_insertion ins = {.tm = tm, .keys = keys, .value_le = value_le};
+	const struct tp_finger *finger;
 	int r = tp_btree_type_see(&room, user_type, &ins.type);
 
 	if (!r && tm->poison)
@@ -230,8 +231,11 @@ static int insert_entry(struct thinp_tm *tm, const struct thinp_btree_type *user
 	if (r)
 		return r;
 	ins.key = keys[ins.type->nr_levels - 1];
-	if (tp_insert_at_finger(&ins, root) || tp_insert_in_place(&ins, root))
+	finger = tp_finger_find(tm, ins.type, root, keys);
+	if (finger ? tp_insert_at_finger(&ins, finger) : tp_insert_in_place(&ins, root))
 		*new_root = root;
+	else if (finger) /* the leaf is full, or an old value is to be dropped */
+		r = look_and_insert(&ins, root, new_root);
 	else
 		r = insert_with_copies(&ins, root, new_root);
 	if (!r && inserted)
