@@ -362,25 +362,29 @@ struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker 
 	return to_grow ? grow(cache, to_grow) : buffer;
 }
 
-static void drop_some(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks)
+/* What is dropped has not been looked at for a while: all buffers are asked for before the first one is needed. */
+static void drop_some(struct tp_cache *cache, const thinp_block_t *blocks, size_t nr_blocks)
 {
-	pthread_mutex_lock(&cache->lock);
-	for (thinp_block_t block = first; block < first + nr_blocks; block++) {
-		struct thinp_buffer *buffer = tp_radix_find(&cache->table, block);
+	struct thinp_buffer *buffers[NR_DROPPED_AT_ONCE];
 
-		if (buffer && !buffer->pins && !buffer->is_changed)
-			tp_cache_unlink(cache, buffer);
+	pthread_mutex_lock(&cache->lock);
+	for (size_t i = 0; i < nr_blocks; i++) {
+		buffers[i] = tp_radix_find(&cache->table, blocks[i]);
+		__builtin_prefetch(buffers[i], 1);
 	}
+	for (size_t i = 0; i < nr_blocks; i++)
+		if (buffers[i] && !buffers[i]->pins && !buffers[i]->is_changed)
+			tp_cache_unlink(cache, buffers[i]);
 	pthread_mutex_unlock(&cache->lock);
 }
 
-void tp_cache_drop_unused(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks)
+void tp_cache_drop_unused(struct tp_cache *cache, const thinp_block_t *blocks, size_t nr_blocks)
 {
 	while (nr_blocks) {
-		uint64_t nr = nr_blocks < NR_DROPPED_AT_ONCE ? nr_blocks : NR_DROPPED_AT_ONCE;
+		size_t nr = nr_blocks < NR_DROPPED_AT_ONCE ? nr_blocks : NR_DROPPED_AT_ONCE;
 
-		drop_some(cache, first, nr);
-		first += nr;
+		drop_some(cache, blocks, nr);
+		blocks += nr;
 		nr_blocks -= nr;
 	}
 }

@@ -232,9 +232,10 @@ struct thinp_buffer *tp_cache_link(struct tp_cache *cache, struct thinp_buffer *
 /* Gives up a buffer in hand. */
 void tp_cache_give_up(struct tp_cache *cache, struct thinp_buffer *buffer);
 
-/* Nobody reads these blocks any more as they are. What is pinned, or was changed in this transaction, stays. The other
- * function makes their buffers the next to be used, so that a cache with room for more does not grow for what has no use. */
-void tp_cache_drop_unused(struct tp_cache *cache, thinp_block_t first, uint64_t nr_blocks);
+/* Nobody reads these blocks, each of them once, any more as they are. What is pinned, or was changed in this transaction,
+ * stays. The other function makes their buffers the next to be used, so that a cache with room for more does not grow for
+ * what has no use. */
+void tp_cache_drop_unused(struct tp_cache *cache, const thinp_block_t *blocks, size_t nr_blocks);
 void tp_cache_reuse_dropped(struct tp_cache *cache);
 
 /* While it is set, readers do without buffers of the cache, so that those that come free are left for a change. */

@@ -106,10 +106,11 @@ int tp_reader_pin(struct thinp_reader *reader, thinp_block_t block, const struct
 /* Lets the reader see as much as the device has now. Nobody may be using it. When the device does not tell, all stays. */
 void tp_reader_follow_device(struct thinp_reader *reader);
 
-/* Neither the last commit nor anybody who reads has a use for these blocks any more; and that was all, for now. */
-static inline void tp_reader_drop_unused(struct thinp_reader *reader, thinp_block_t first, uint64_t nr_blocks)
+/* Neither the last commit nor anybody who reads has a use for these blocks any more, each of which is named once; and that
+ * was all, for now. */
+static inline void tp_reader_drop_unused(struct thinp_reader *reader, const thinp_block_t *blocks, size_t nr_blocks)
 {
-	tp_cache_drop_unused(&reader->bm->cache, first, nr_blocks);
+	tp_cache_drop_unused(&reader->bm->cache, blocks, nr_blocks);
 }
 
 static inline void tp_reader_reuse_dropped(struct thinp_reader *reader)

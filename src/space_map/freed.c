@@ -13,7 +13,8 @@
 
 #include <string.h>
 
-#define RUN_BITS 16u /* for its length; a run lies within a page */
+#define RUN_BITS   16u /* for its length; a run lies within a page */
+#define NR_DROPPED 64u /* blocks that the cache is told of at a time */
 
 static_assert(TP_PAGE_NR_BLOCKS < 1u << RUN_BITS, "a run of a whole page has a length");
 static_assert(TP_DATA_MAX_BLOCKS <= UINT64_MAX >> RUN_BITS, "every block can begin a run");
@@ -375,12 +376,30 @@ static void release_run(struct thinp_sm *sm, const struct tp_freed *later, uint6
 	uint64_t first = first_of(run);
 	struct tp_page *page = tp_directory_get(&sm->pages, first / TP_PAGE_NR_BLOCKS);
 
-	if (sm->kind == TP_SM_METADATA && !sm->has_overlaps) /* else some may be in use again */
-		tp_reader_drop_unused(sm->reader, first, length_of(run));
 	for (uint64_t block = first; block < first + length_of(run); block++) {
 		if (!sm->has_overlaps || !is_in_any(later, block))
 			release_block(sm, page, block);
 	}
+}
+
+/* The cache has no use for them any more. */
+static void drop(const struct thinp_sm *sm, const struct tp_freed *freed)
+{
+	thinp_block_t blocks[NR_DROPPED];
+	size_t nr = 0;
+
+	for (uint64_t i = 0; i < freed->nr_runs; i++) {
+		uint64_t first = first_of(freed->runs[i]);
+
+		for (uint64_t block = first; block < first + length_of(freed->runs[i]); block++) {
+			blocks[nr++] = block;
+			if (nr == NR_DROPPED) {
+				tp_reader_drop_unused(sm->reader, blocks, nr);
+				nr = 0;
+			}
+		}
+	}
+	tp_reader_drop_unused(sm->reader, blocks, nr);
 }
 
 /* Blocks that were counted while they were held may be in use: only their pages tell. */
@@ -408,6 +427,8 @@ void tp_sm_release(struct thinp_sm *sm, uint64_t commit)
 	while (sm->freed && sm->freed->commit <= commit && can_release(sm, sm->freed)) {
 		struct tp_freed *freed = sm->freed;
 
+		if (sm->kind == TP_SM_METADATA && !sm->has_overlaps) /* else some may be in use again */
+			drop(sm, freed);
 		for (uint64_t i = 0; i < freed->nr_runs; i++)
 			release_run(sm, freed->next, freed->runs[i]);
 		sm->freed = freed->next;
