@@ -73,6 +73,7 @@ struct thinp_io; /* opaque: defined in src/io */
 #define THINP_IO_READ_ONLY 1u /**< flag: refuse WRITE, DISCARD and changes of size with #THINP_EROFS */
 #define THINP_IO_CREATE    2u /**< flag of files: create the file when it does not exist */
 #define THINP_IO_EXCLUSIVE 4u /**< flag of block devices: refuse one in use for reading, too; implied by writing */
+#define THINP_IO_ZEROS     8u /**< flag of files: new blocks are written, not only reserved; see thinp_io_open_file() */
 
 /** Whether a file or block device is read and written past the page cache (O_DIRECT). */
 enum thinp_io_direct {
@@ -84,7 +85,7 @@ enum thinp_io_direct {
 /** How to open a device. */
 struct thinp_io_opts {
 	size_t size;        /**< sizeof(struct thinp_io_opts), set by the caller */
-	uint32_t flags;     /**< THINP_IO_READ_ONLY, THINP_IO_CREATE, THINP_IO_EXCLUSIVE */
+	uint32_t flags;     /**< THINP_IO_READ_ONLY, THINP_IO_CREATE, THINP_IO_EXCLUSIVE, THINP_IO_ZEROS */
 	uint32_t direct;    /**< one of ::thinp_io_direct; files and block devices */
 	uint64_t nr_blocks; /**< memory: the size; else at least this size, a smaller file is grown; 0: as it is */
 	uint64_t grow_step; /**< files: grow by multiples of this many blocks, from its size on; 0: exactly as asked */
@@ -128,7 +129,9 @@ THINP_API int thinp_io_open_memory(const struct thinp_io_opts *opts, struct thin
  *  parent's handle and lock alone. A tail shorter than a block is not used, and reads as zeros when the file grows over
  *  it.
  *
- *  Blocks that the file grows by have room on the file system before the growth succeeds. A file created here is
+ *  Blocks that the file grows by have room on the file system before the growth succeeds. With #THINP_IO_ZEROS they have
+ *  been written, too, which takes as long as it takes. Without, a file system like ext4 notes for each block when it is
+ *  written for the first time, and a small commit to such blocks takes half as long again. A file created here is
  *  durable, its name included, when the call returns, and is removed again when the call fails.
  *
  *  @param path      the file

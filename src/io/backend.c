@@ -10,7 +10,7 @@
 
 #include <inttypes.h>
 
-#define KNOWN_FLAGS   (THINP_IO_READ_ONLY | THINP_IO_CREATE | THINP_IO_EXCLUSIVE)
+#define KNOWN_FLAGS   (THINP_IO_READ_ONLY | THINP_IO_CREATE | THINP_IO_EXCLUSIVE | THINP_IO_ZEROS)
 #define CONTRADICTORY (THINP_IO_READ_ONLY | THINP_IO_CREATE)
 
 static int check_opts(const struct thinp_io_opts *opts)

@@ -36,7 +36,8 @@ struct tp_file {
 	pid_t owner; /* who opened it */
 	bool is_device;
 	bool is_read_only;
-	bool is_direct; /* O_DIRECT is set */
+	bool is_direct;    /* O_DIRECT is set */
+	bool writes_zeros; /* to new blocks */
 	uint64_t grow_step;
 	_Atomic uint64_t nr_blocks;      /* of a file; a device is asked each time */
 	pthread_mutex_t flushing;        /* one flush at a time, see file_flush.c */

@@ -4,7 +4,8 @@
  *
  * Room is allocated before it is promised (COW-24): a file that were only made longer would run out of space when a
  * commit writes to it, or worse, when the page cache does. Where the file system cannot allocate, the new blocks are
- * written as zeros, which takes as long as it takes but leaves nothing to be found out later. The new size is made
+ * written as zeros, which takes as long as it takes but leaves nothing to be found out later; the same where the user asks
+ * for it, since room that was only allocated costs the file system a write of its own when it is used. The new size is made
  * durable before anybody builds on it. Growth does not touch the name of the file, so its directory is not flushed.
  *
  *   before   | block 0 | block 1 | tail |                       the tail is shorter than a block and does not count
@@ -50,7 +51,7 @@ static int take_room(const struct tp_file *file, off_t old, off_t begin, off_t e
 {
 	int r = tp_file_allocate(file, 0, begin, end - begin);
 
-	if (r == -EOPNOTSUPP || r == -ENOSYS)
+	if (r == -EOPNOTSUPP || r == -ENOSYS || (!r && file->writes_zeros))
 		return write_zeros(file, begin, end);
 	if (!r && old > begin)
 		r = write_zeros(file, begin, begin + THINP_BLOCK_SIZE);

@@ -43,6 +43,7 @@ static int create_handle(struct tp_opening *o, const char *name)
 	file->cached_fd = -1;
 	file->owner = o->sys->getpid();
 	file->is_read_only = tp_opening_is_read_only(o);
+	file->writes_zeros = o->opts.flags & THINP_IO_ZEROS;
 	file->grow_step = o->opts.grow_step;
 	o->file = file;
 	return 0;

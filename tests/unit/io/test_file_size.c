@@ -78,6 +78,41 @@ static void COW_24_where_room_cannot_be_taken_zeros_are_written(void **state)
 	assert_true(has_room_for(f, 600));
 }
 
+static void where_the_user_asks_for_it_new_blocks_are_written(void **state)
+{
+	static const enum io_sys_call order[] = {IO_SYS_FALLOCATE, IO_SYS_PWRITEV, IO_SYS_FDATASYNC};
+	struct io_file_fixture *f = *state;
+	unsigned int nr_writes;
+
+	f->opts.nr_blocks = 500;
+	f->opts.flags = THINP_IO_CREATE | THINP_IO_ZEROS;
+	assert_int_equal(io_file_open(f, &f->io), 0);
+	assert_true(io_sys_had_order(order, 3));
+	nr_writes = io_sys_count(IO_SYS_PWRITEV);
+	assert_true(nr_writes >= 500 / 256);
+	assert_int_equal(thinp_io_resize(f->io, 600), 0);
+	assert_int_equal(io_sys_count(IO_SYS_PWRITEV), nr_writes + 1);
+	expect_bytes(f, 600 * THINP_BLOCK_SIZE);
+	expect_zeros(f->io, 0, 600);
+}
+
+static void new_blocks_that_cannot_be_written_are_given_back(void **state)
+{
+	struct io_file_fixture *f = *state;
+
+	f->opts.nr_blocks = 10;
+	f->opts.flags = THINP_IO_CREATE | THINP_IO_ZEROS;
+	assert_int_equal(io_file_open(f, &f->io), 0);
+	io_sys_limit_transfers(20 * THINP_BLOCK_SIZE);
+	io_sys_spoil_block(70, EIO, false);
+	assert_int_equal(thinp_io_resize(f->io, 110), THINP_EIO);
+	expect_size(f->io, 10);
+	expect_bytes(f, 10 * THINP_BLOCK_SIZE);
+	io_sys_reset();
+	assert_int_equal(thinp_io_resize(f->io, 110), 0);
+	expect_zeros(f->io, 0, 110);
+}
+
 static void zeros_are_written_also_by_short_calls(void **state)
 {
 	struct io_file_fixture *f = *state;
@@ -307,6 +342,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(COW_24_new_blocks_have_room_before_they_are_promised),
 		CASE(COW_24_where_room_cannot_be_taken_zeros_are_written),
+		CASE(where_the_user_asks_for_it_new_blocks_are_written),
+		CASE(new_blocks_that_cannot_be_written_are_given_back),
 		CASE(zeros_are_written_also_by_short_calls),
 		CASE(COW_24_without_room_the_growth_fails_and_nothing_else),
 		CASE(COW_24_room_that_ends_half_way_is_given_back),
