@@ -84,8 +84,9 @@ static uint64_t nr_blocks_for(uint64_t nr_keys)
 
 static int open_db(const char *folder, const struct engine_size *size, void **out)
 {
-	const struct thinp_io_opts io_opts = {
-		.size = sizeof(io_opts), .flags = THINP_IO_CREATE, .nr_blocks = nr_blocks_for(size->nr_keys)};
+	const struct thinp_io_opts io_opts = {.size = sizeof(io_opts),
+					      .flags = THINP_IO_CREATE | THINP_IO_ZEROS,
+					      .nr_blocks = nr_blocks_for(size->nr_keys)};
 	const struct thinp_store_opts opts = {.size = sizeof(opts),
 					      .flags = THINP_STORE_CREATE | THINP_STORE_HUGE_PAGES,
 					      .cache_blocks = (uint32_t)(size->cache_bytes / BLOCK)};
