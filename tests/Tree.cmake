@@ -5,7 +5,7 @@ find_program(THINP_DOXYGEN doxygen)
 
 # --- lint: the checks, and the test that each of them finds what it is there for ---
 if(Python3_FOUND)
-  set(lint_checks rooms headers spdx words lengths layouts format links api readme)
+  set(lint_checks rooms headers spdx words lengths layouts format links api options readme)
   if(TARGET libthinp-check)
     list(APPEND lint_checks symbols)
   endif()

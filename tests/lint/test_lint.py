@@ -89,6 +89,7 @@ SOUND = {
     "docs/examples/make_pool.c":
         LICENCE + "void f(void)\n{\n\t/* README begin */\n\tif (1)\n\t\tg();\n\t/* README end */\n}\n",
     "docs/api.md": "thinp/version.h, thinp/pool.h, thinp/dump.h",
+    "docs/choosing.md": "nothing can be chosen",
     "README.md": "See [the header](include/thinp/pool.h).\n\n```c\nif (1)\n        g();\n```\n",
     "run": "#!/bin/sh\n# SPDX-License-Identifier: BSD-3-Clause\n",
     ".clang-format": "BasedOnStyle: LLVM\nUseTab: Always\nIndentWidth: 8\nTabWidth: 8\nBreakBeforeBraces: Linux\n",
@@ -243,7 +244,7 @@ class Headers(Lint):
 class Text(Lint):
     def test_a_sound_tree_holds(self):
         for check in (text.check_spdx, text.check_words, text.check_lengths, text.check_layouts, text.check_links,
-                      text.check_api, text.check_readme):
+                      text.check_api, text.check_options, text.check_readme):
             self.assert_sound(check)
 
     def test_a_source_without_licence_is_found(self):
@@ -288,6 +289,15 @@ class Text(Lint):
 
     def test_a_header_that_the_reference_does_not_name_is_found(self):
         self.assert_finds(text.check_api, {"docs/api.md": "thinp/version.h, thinp/pool.h"}, "thinp/dump.h")
+
+    def test_an_option_that_is_not_described_is_found(self):
+        header = (LICENCE + "#define THINP_IO_FAST 1u /**< flag: at once */\n\nstruct thinp_io_opts {\n\tsize_t size; /**< its size; */\n"
+                  "\tuint64_t\n\t\tnr_blocks; /**< how many */\n\tint (*before)(void *ctx);\n\tvoid *before_ctx;\n};\n")
+        described = {"docs/choosing.md": "`THINP_IO_FAST`, `thinp_io_opts::nr_blocks`, `before`", "include/thinp/io.h": header}
+        self.assertEqual(list(text.check_options(self.plant(described))), [])
+        for name in ("THINP_IO_FAST", "nr_blocks", "before"):
+            lacking = {**described, "docs/choosing.md": described["docs/choosing.md"].replace(name, "")}
+            self.assert_finds(text.check_options, lacking, "docs/choosing.md", name)
 
     def test_a_readme_that_differs_from_the_example_is_found(self):
         self.assert_finds(text.check_readme, {"README.md": "```c\nif (2)\n        g();\n```\n"}, "differs")

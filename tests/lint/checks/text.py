@@ -108,6 +108,26 @@ def check_api(tree):
             yield f"docs/api.md: does not name {name[len('include/'):]}"
 
 
+def options_of(code):
+    """The flags and the fields of options that say how to open something; but for the size, and the contexts of callbacks."""
+    yield from re.findall(r"^#define (THINP_(?:IO|BM|STORE|POOL)_\w+)\s+\d+u? /\*\*< flag", code, flags=re.M)
+    code = re.sub(r"/\*.*?\*/", "", code, flags=re.S)
+    for body in re.findall(r"^struct thinp_(?:io|bm|store|pool)_opts \{(.*?)^\};", code, flags=re.S | re.M):
+        for callback, field in re.findall(r"(?:\(\*(\w+)\)\([^)]*\)|(\w+));", body):
+            name = callback or field
+            if name not in ("size", "flags") and not name.endswith("_ctx"):
+                yield name
+
+
+def check_options(tree):
+    """The page on choosing how to open describes every flag and option."""
+    text = tree.read("docs/choosing.md")
+    for name in tree.files(r"^include/thinp/.*\.h$"):
+        for option in options_of(tree.read(name)):
+            if f"`{option}`" not in text and f"::{option}`" not in text:
+                yield f"docs/choosing.md: does not describe {option} of {name[len('include/'):]}"
+
+
 def check_readme(tree):
     """The C of the README is the marked part of an example that is built and run by the tests."""
     example = "docs/examples/make_pool.c"
