@@ -42,6 +42,7 @@ def scale(folder, quick):
     for program, sizes, most in (
             ("bench_store_scale", (10000, 100000, 1000000, LARGE, 10 * LARGE), 1000000),
             ("bench_store_maps", tuple(1 << bits for bits in (16, 20, 24, 28, 32)), 1 << 24),
+            ("bench_thin_counts", tuple(1 << bits for bits in (16, 20, 24, 28, 32)), 1 << 24),
             ("bench_thin_snapshots", (1, 10, 100, 1000, 10000), 1000)):
         for size in sizes:
             if not quick or size <= most:

@@ -3,12 +3,13 @@
 import os
 import re
 
-from . import targets
+from . import micro, targets
 from .build import ROOT
 from .page import METRICS, number, verdict
 from .results import Ratio, median, values
 
 PATH = os.path.join(ROOT, "docs", "performance.md")
+ROOMS = ("btree/rebalance", "store/policies")
 BEGIN, END = "<!-- figures begin: written by bench/run --docs -->", "<!-- figures end -->"
 
 
@@ -48,15 +49,39 @@ def peers(result):
     return ["### All libraries, 1,000,000 keys: CPU time of one operation or one commit, ns", "", *table(heads, rows)] if rows else []
 
 
+def curve(result, sized, metric):
+    found = [(size, median(result, name, metric)) for size, name in sorted(sized)]
+    return ", ".join(f"{size:,}: {number(value)}" for size, value in found if value is not None)
+
+
 def growth(result):
     works = {}
     for name in result["samples"]:
         fields = name.split("/")
         if fields[0] == "scale":
             works.setdefault(fields[1], []).append((int(fields[2]), name))
-    rows = [[f"`{work}`", ", ".join(f"{size:,}: {number(median(result, name))}" for size, name in sorted(sized))]
-            for work, sized in works.items()]
-    return ["### Over the size: CPU time, ns", "", *table(["work", "size: ns"], rows)] if rows else []
+    parts = []
+    for title, metric in (("CPU time, ns", "cpu"), ("blocks taken by one of them", "blocks_taken"),
+                          ("blocks written by one commit", "blocks_written"),
+                          ("memory for counts, MiB", "mib_of_the_map"), ("the most memory of the process, MiB", "peak_mib")):
+        rows = [[f"`{work}`", curve(result, sized, metric)] for work, sized in works.items()]
+        rows = [row for row in rows if row[1]]
+        if rows:
+            parts += [f"### Over the size: {title}", "", *table(["work", "size: figure"], rows)]
+    return parts
+
+
+def rooms(result):
+    """What is more than a row of time; the report has all of them."""
+    parts = []
+    for group, names in micro.groups(result).items():
+        if group not in ROOMS:
+            continue
+        extra = micro.told(result, names)
+        rows = [[f"`{name.removeprefix(group + '/')}`", *(number(median(result, name, key)) for key in ("cpu", "wall", *extra))]
+                for name in names]
+        parts += [f"### `{group}`", "", *table(["", "CPU, ns", "real, ns", *(key.replace("_", " ") for key in extra)], rows)]
+    return parts
 
 
 def figures(result):
@@ -68,7 +93,7 @@ def figures(result):
     lines += ratios(result, "Readers, beside themselves", [r for r in targets.READERS if "/lmdb/" not in r.theirs], "itself")
     lines += ratios(result, "Tools", targets.TOOLS, "1.1.0")
     lines += ratios(result, "Instructions", targets.COUNTS, "target")
-    return "\n".join(lines + peers(result) + growth(result))
+    return "\n".join(lines + peers(result) + growth(result) + rooms(result))
 
 
 def write(result):

@@ -8,18 +8,28 @@ OWN_PARTS = ("peers", "tools", "icount", "scale")
 KNOWN = ("cpu", "wall")
 
 
-def part_of(result, table, number, part):
-    groups = {}
+def groups(result):
+    """The names of these benchmarks, by what they have in common."""
+    found = {}
     for name in result["samples"]:
         fields = name.split("/")
         if fields[0] not in OWN_PARTS:
-            groups.setdefault("/".join(fields[:2]), []).append(name)
-    return part("Rooms", [group_table(result, group, names, table, number) for group, names in groups.items()],
+            found.setdefault("/".join(fields[:2]), []).append(name)
+    return found
+
+
+def told(result, names):
+    """What they tell beside times."""
+    return list(dict.fromkeys(k for name in names for sample in result["samples"][name] for k in sample if k not in KNOWN))
+
+
+def part_of(result, table, number, part):
+    return part("Rooms", [group_table(result, group, names, table, number) for group, names in groups(result).items()],
                 "CPU and real time of one operation, median of all rounds; the spread is that of the CPU time.")
 
 
 def group_table(result, group, names, table, number):
-    extra = list(dict.fromkeys(k for name in names for sample in result["samples"][name] for k in sample if k not in KNOWN))
+    extra = told(result, names)
     rows = []
     for name in names:
         cpu = values(result, name)
