@@ -44,7 +44,7 @@ struct thinp_bm_stats {
 	size_t size;         /**< sizeof(struct thinp_bm_stats), set by the caller */
 	uint64_t hits;       /**< reads answered by the cache, by sections that have ended */
 	uint64_t misses;     /**< reads that had to fetch their block */
-	uint64_t prefetched; /**< blocks fetched ahead of a read */
+	uint64_t prefetched; /**< blocks fetched ahead of a read, or with a neighbour */
 	uint64_t evictions;  /**< blocks dropped to make room */
 	uint64_t
 		uncached; /**< reads that left nothing in the cache: no room or memory, or the block was being changed */
@@ -238,6 +238,9 @@ THINP_API const void *thinp_read_peek(struct thinp_read_section *section, thinp_
 				      const struct thinp_block_type *type);
 
 /** Get a block, from the device if need be, checked as the kind asked for.
+ *
+ *  Where the cache has other blocks near it, neighbours are read with it, as long as the cache has room for them, and below the
+ *  reader's limit. Failures of these are not told.
  *
  *  @param section    the section
  *  @param block      address

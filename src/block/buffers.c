@@ -302,7 +302,7 @@ static void add_chunk(struct tp_cache *cache, struct tp_chunk *chunk)
 
 /* Room for a chunk is claimed under the lock, the memory is taken without it. When there is none for more buffers, those
  * that are there must do, and that is nobody's failure. */
-static struct thinp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers)
+static struct thinp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers, enum tp_taker taker)
 {
 	struct thinp_error_info before = {.size = sizeof(before)};
 	struct thinp_buffer *buffer;
@@ -317,7 +317,7 @@ static struct thinp_buffer *grow(struct tp_cache *cache, uint32_t nr_buffers)
 		add_chunk(cache, chunk);
 	else
 		cache->nr_buffers -= nr_buffers;
-	buffer = find_free(cache);
+	buffer = taker == TP_FOR_NEIGHBOURS ? pop_free(cache) : find_free(cache);
 	pthread_mutex_unlock(&cache->lock);
 	return buffer;
 }
@@ -332,8 +332,8 @@ static uint32_t buffers_of_next_chunk(const struct tp_cache *cache)
 	return left < TP_CHUNK_MAX_BUFFERS ? left : TP_CHUNK_MAX_BUFFERS;
 }
 
-/* A free one, or room for more in *to_grow. */
-static struct thinp_buffer *find_or_claim(struct tp_cache *cache, uint32_t *to_grow)
+/* A free one, or room for more in *to_grow. For neighbours, no block is dropped. */
+static struct thinp_buffer *find_or_claim(struct tp_cache *cache, enum tp_taker taker, uint32_t *to_grow)
 {
 	struct thinp_buffer *buffer = pop_free(cache);
 
@@ -344,7 +344,7 @@ static struct thinp_buffer *find_or_claim(struct tp_cache *cache, uint32_t *to_g
 	if (buffer)
 		return buffer;
 	if (cache->nr_buffers == cache->limit)
-		return find_free(cache);
+		return taker == TP_FOR_NEIGHBOURS ? NULL : find_free(cache);
 	*to_grow = buffers_of_next_chunk(cache);
 	cache->nr_buffers += *to_grow;
 	return NULL;
@@ -357,9 +357,9 @@ struct thinp_buffer *tp_cache_take_buffer(struct tp_cache *cache, enum tp_taker 
 
 	pthread_mutex_lock(&cache->lock);
 	if (taker == TP_FOR_CHANGE || !cache->is_reserved)
-		buffer = find_or_claim(cache, &to_grow);
+		buffer = find_or_claim(cache, taker, &to_grow);
 	pthread_mutex_unlock(&cache->lock);
-	return to_grow ? grow(cache, to_grow) : buffer;
+	return to_grow ? grow(cache, to_grow, taker) : buffer;
 }
 
 /* What is dropped has not been looked at for a while: all buffers are asked for before the first one is needed. */

@@ -100,25 +100,6 @@ struct thinp_buffer *tp_cache_look_before_read(struct tp_cache *cache, thinp_blo
 	return tp_cache_look_up(cache, block);
 }
 
-struct thinp_buffer *tp_cache_link(struct tp_cache *cache, struct thinp_buffer *buffer, uint64_t change_count,
-				   uint32_t pins)
-{
-	struct thinp_buffer *linked;
-	uint64_t count_now;
-
-	if (!lock_with_nodes(cache, buffer))
-		return NULL;
-	linked = tp_cache_look_before_read(cache, buffer->block, &count_now);
-	if (!linked && count_now == change_count) {
-		linked = buffer;
-		insert(cache, linked);
-	}
-	if (linked)
-		linked->pins += pins;
-	pthread_mutex_unlock(&cache->lock);
-	return linked;
-}
-
 /* In the table no node may come free on the way: there might be none to insert with. */
 static void take_place(struct tp_cache *cache, struct thinp_buffer *old, struct thinp_buffer *buffer)
 {
@@ -133,6 +114,43 @@ static void take_place(struct tp_cache *cache, struct thinp_buffer *old, struct 
 	cache->nr_linked++;
 }
 
+/* Makes a buffer the one that is found for its block, in the place of another one or of none. */
+static void put(struct tp_cache *cache, struct thinp_buffer *old, struct thinp_buffer *buffer)
+{
+	if (old)
+		take_place(cache, old, buffer);
+	else
+		insert(cache, buffer);
+}
+
+/* What was read around another block has no kind before it is asked for. */
+static bool is_settled(const struct thinp_buffer *buffer)
+{
+	return atomic_load_explicit(&buffer->type, memory_order_acquire);
+}
+
+struct thinp_buffer *tp_cache_link(struct tp_cache *cache, struct thinp_buffer *buffer, uint64_t change_count,
+				   uint32_t pins)
+{
+	struct thinp_buffer *linked;
+	uint64_t count_now;
+
+	if (!lock_with_nodes(cache, buffer))
+		return NULL;
+	linked = tp_cache_look_before_read(cache, buffer->block, &count_now);
+	if (!linked || (is_settled(buffer) && !is_settled(linked))) {
+		bool is_current = count_now == change_count;
+
+		if (is_current)
+			put(cache, linked, buffer);
+		linked = is_current ? buffer : NULL;
+	}
+	if (linked)
+		linked->pins += pins;
+	pthread_mutex_unlock(&cache->lock);
+	return linked;
+}
+
 int tp_cache_link_changed(struct tp_cache *cache, struct thinp_buffer *buffer)
 {
 	struct thinp_buffer *old;
@@ -140,10 +158,7 @@ int tp_cache_link_changed(struct tp_cache *cache, struct thinp_buffer *buffer)
 	if (!lock_with_nodes(cache, buffer))
 		return THINP_ENOMEM;
 	old = tp_cache_look_up(cache, buffer->block);
-	if (old)
-		take_place(cache, old, buffer);
-	else
-		insert(cache, buffer);
+	put(cache, old, buffer);
 	buffer->pins++;
 	tp_cache_note_change(cache, buffer);
 	pthread_mutex_unlock(&cache->lock);
@@ -209,9 +224,9 @@ void tp_buffer_outline(struct thinp_buffer *buffer)
 }
 
 static int fill(struct tp_cache *cache, struct thinp_buffer *buffer, thinp_block_t block,
-		const struct thinp_block_type *type)
+		const struct thinp_block_type *type, uint64_t nr_blocks)
 {
-	int r = thinp_io_read(cache->io, block, 1, buffer->data);
+	int r = tp_cache_read_around(cache, block, nr_blocks, buffer->data);
 
 	if (r)
 		return r;
@@ -243,7 +258,8 @@ static int keep(struct tp_cache *cache, struct thinp_buffer *buffer, const struc
 }
 
 static int fetch_from_device(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
-			     uint64_t change_count, struct thinp_buffer *spare, struct thinp_buffer **out)
+			     uint64_t nr_blocks, uint64_t change_count, struct thinp_buffer *spare,
+			     struct thinp_buffer **out)
 {
 	struct thinp_buffer *buffer = spare ? spare : tp_cache_take_buffer(cache, TP_FOR_READING);
 	int r;
@@ -252,12 +268,45 @@ static int fetch_from_device(struct tp_cache *cache, thinp_block_t block, const 
 		buffer = make_private(cache);
 	if (!buffer)
 		return THINP_ENOMEM;
-	r = fill(cache, buffer, block, type);
+	r = fill(cache, buffer, block, type, nr_blocks);
 	if (r) {
 		tp_cache_give_up(cache, buffer);
 		return r;
 	}
 	return keep(cache, buffer, type, change_count, out);
+}
+
+/* Gives a pinned buffer, which was read around another one, the kind that it is asked for as. False: it is not sound as that,
+ * and the pin is gone; if nobody has found it sound, so is the buffer. */
+static bool settle(struct tp_cache *cache, struct thinp_buffer *buffer, const struct thinp_block_type *type)
+{
+	struct thinp_error_info before = {.size = sizeof(before)};
+	bool is_sound;
+
+	thinp_error_last(&before);
+	is_sound = !tp_block_verify(buffer->data, buffer->block, type);
+	pthread_mutex_lock(&cache->lock);
+	if (is_sound && !is_settled(buffer)) {
+		atomic_store_explicit(&buffer->type, type, memory_order_release);
+		tp_buffer_outline(buffer);
+	} else if (!is_sound && !is_settled(buffer) && buffer->state == TP_BUFFER_LINKED) {
+		tp_cache_unlink(cache, buffer);
+	}
+	if (!is_sound)
+		tp_cache_drop_pin(cache, buffer);
+	pthread_mutex_unlock(&cache->lock);
+	if (!is_sound)
+		tp_error_restore(&before);
+	return is_sound;
+}
+
+/* What the cache has, pinned; NULL: the block is to be read. */
+static struct thinp_buffer *pin_settled(struct tp_cache *cache, thinp_block_t block,
+					const struct thinp_block_type *type, uint64_t *change_count)
+{
+	struct thinp_buffer *linked = pin_linked(cache, block, change_count);
+
+	return !linked || is_settled(linked) || settle(cache, linked, type) ? linked : NULL;
 }
 
 static int use_linked(struct tp_cache *cache, struct thinp_buffer *linked, const struct thinp_block_type *type,
@@ -277,21 +326,21 @@ int tp_cache_pin(struct tp_cache *cache, thinp_block_t block, const struct thinp
 		 struct thinp_buffer **buffer)
 {
 	uint64_t change_count;
-	struct thinp_buffer *linked = pin_linked(cache, block, &change_count);
+	struct thinp_buffer *linked = pin_settled(cache, block, type, &change_count);
 
 	*buffer = NULL;
 	return linked ? use_linked(cache, linked, type, buffer) : 0;
 }
 
-int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
+int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type, uint64_t nr_blocks,
 		   struct thinp_buffer *spare, struct thinp_buffer **buffer)
 {
 	uint64_t change_count;
-	struct thinp_buffer *linked = pin_linked(cache, block, &change_count);
+	struct thinp_buffer *linked = pin_settled(cache, block, type, &change_count);
 
 	if (!linked) {
 		atomic_fetch_add_explicit(&cache->counters.misses, 1, memory_order_relaxed);
-		return fetch_from_device(cache, block, type, change_count, spare, buffer);
+		return fetch_from_device(cache, block, type, nr_blocks, change_count, spare, buffer);
 	}
 	if (spare)
 		tp_cache_give_up(cache, spare);

@@ -41,7 +41,7 @@ enum tp_buffer_use { TP_UNUSED, TP_USED, TP_AHEAD };
 struct thinp_buffer {
 	alignas(64) thinp_block_t block;
 	uint8_t *data;                                 /* 4096 bytes, aligned to 4096 */
-	_Atomic(const struct thinp_block_type *) type; /* the kind that the content was checked as */
+	_Atomic(const struct thinp_block_type *) type; /* the kind that the content was checked as; NULL: not yet */
 	_Atomic uint8_t use;                           /* enum tp_buffer_use */
 	_Atomic bool has_outline;                      /* of a node that is clean, or about to be */
 	/* these two are of the thread that changes blocks */
@@ -78,7 +78,7 @@ struct tp_chunk {
 	struct thinp_buffer buffers[];
 };
 
-enum tp_taker { TP_FOR_READING, TP_FOR_CHANGE };
+enum tp_taker { TP_FOR_READING, TP_FOR_CHANGE, TP_FOR_NEIGHBOURS };
 
 struct tp_cache_counters {
 	_Atomic uint64_t hits; /* found under the lock; those without are counted in the epoch slots */
@@ -148,8 +148,9 @@ static inline struct thinp_buffer *tp_cache_find(struct tp_cache *cache, thinp_b
 void tp_buffer_outline(struct thinp_buffer *buffer);
 
 /* The block, from the device if need be, checked as the kind and pinned: it stays until tp_cache_unpin(). Outside of
- * an epoch. spare: a buffer in hand to fetch into, which is given up whatever happens; NULL: one is found. */
-int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
+ * an epoch. spare: a buffer in hand to fetch into, which is given up whatever happens; NULL: one is found. Neighbours before
+ * nr_blocks may be read with it; 0: none. */
+int tp_cache_fetch(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type, uint64_t nr_blocks,
 		   struct thinp_buffer *spare, struct thinp_buffer **buffer);
 
 /* The same, but NULL when the cache does not have the block. */
@@ -217,7 +218,11 @@ struct thinp_buffer *tp_own_take(struct tp_cache *cache);
 struct thinp_buffer *tp_own_find(struct tp_cache *cache, thinp_block_t block);
 void tp_own_unlink_all(struct tp_cache *cache);
 
-/* For the parts that read: cache.c and ahead.c.
+/* Reads a block, with neighbours before nr_blocks when these are likely to be of use. What it leaves in the thread's detail
+ * record, when it succeeds, is nobody's failure. */
+int tp_cache_read_around(struct tp_cache *cache, thinp_block_t wanted, uint64_t nr_blocks, void *data);
+
+/* For the parts that read: cache.c, ahead.c and around.c.
  *
  * With the lock, looks for a block that is to be read when it is not there. *change_count: to be compared when what was read
  * meanwhile is to be linked. */

@@ -205,7 +205,7 @@ static int pin_or_fetch(struct thinp_bm *bm, thinp_block_t block, const struct t
 	if (r || *buffer)
 		return r;
 	r = take_buffer(bm, &spare);
-	return r ? r : tp_cache_fetch(&bm->cache, block, type, spare, buffer);
+	return r ? r : tp_cache_fetch(&bm->cache, block, type, 0, spare, buffer);
 }
 
 /* Only a buffer that is linked can be changed: the section of a reader may go on without, a change would be lost. */

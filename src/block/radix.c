@@ -60,6 +60,17 @@ static size_t nodes_needed(struct tp_radix *radix, uint64_t number)
 	return 0;
 }
 
+uint32_t tp_radix_nr_near(struct tp_radix *radix, uint64_t number)
+{
+	struct tp_radix_node *node = atomic_load(&radix->root);
+
+	if (node && !covers(node, number))
+		return 0;
+	while (node && node->shift)
+		node = atomic_load(slot_of(node, number));
+	return node ? node->in_use : 0;
+}
+
 static void take_back_retired(struct tp_radix *radix)
 {
 	uint64_t safe = radix->retired_first ? tp_epoch_safe(radix->epochs) : 0;

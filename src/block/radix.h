@@ -54,6 +54,9 @@ static inline void *tp_radix_find(struct tp_radix *radix, uint64_t number)
 	return atomic_load(&node->slots[number & (TP_RADIX_FANOUT - 1)]);
 }
 
+/* How many items there are of numbers that differ from this one in the last six bits alone. */
+uint32_t tp_radix_nr_near(struct tp_radix *radix, uint64_t number);
+
 /* How many spare nodes are missing to insert this number. */
 size_t tp_radix_nodes_missing(struct tp_radix *radix, uint64_t number);
 

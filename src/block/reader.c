@@ -115,14 +115,14 @@ static int check_range(const struct thinp_reader *reader, thinp_block_t block, c
 }
 
 /* Memory for the cache may have been missing: that has become nobody's failure. */
-static int fetch_pinned(struct tp_cache *cache, thinp_block_t block, const struct thinp_block_type *type,
+static int fetch_pinned(struct thinp_reader *reader, thinp_block_t block, const struct thinp_block_type *type,
 			struct thinp_buffer **buffer)
 {
 	struct thinp_error_info before = {.size = sizeof(before)};
 	int r;
 
 	thinp_error_last(&before);
-	r = tp_cache_fetch(cache, block, type, NULL, buffer);
+	r = tp_cache_fetch(&reader->bm->cache, block, type, reader->nr_blocks, NULL, buffer);
 	if (!r)
 		tp_error_restore(&before);
 	return r;
@@ -138,7 +138,7 @@ int tp_reader_pin(struct thinp_reader *reader, thinp_block_t block, const struct
 	if (!r)
 		r = tp_cache_pin(cache, block, type, &buffer);
 	if (!r && !buffer)
-		r = fetch_pinned(cache, block, type, &buffer);
+		r = fetch_pinned(reader, block, type, &buffer);
 	if (!r)
 		*out = buffer;
 	return r;
@@ -153,7 +153,7 @@ static int fetch(struct thinp_read_section *section, thinp_block_t block, const 
 
 	leave(section);
 	drop_held(section);
-	r = fetch_pinned(cache, block, type, &buffer);
+	r = fetch_pinned(section->reader, block, type, &buffer);
 	section->slot = tp_epoch_enter(&cache->epochs);
 	if (tp_reader_is_stale(section->reader)) { /* the bytes, or the failure, may be those of another owner */
 		if (!r)

@@ -5,6 +5,7 @@
 #include "support/block_fixture.h"
 
 #include "base/epoch.h"
+#include "block/manager.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,6 +82,17 @@ void block_fixture_read_range(struct block_fixture *f, thinp_block_t begin, thin
 {
 	for (thinp_block_t block = begin; block < end; block++)
 		assert_int_equal(block_fixture_read(f, block), 0);
+}
+
+void block_fixture_drop_range(struct block_fixture *f, thinp_block_t begin, thinp_block_t end)
+{
+	thinp_block_t blocks[100];
+	size_t nr = 0;
+
+	assert_true(end - begin <= 100);
+	for (thinp_block_t block = begin; block < end; block++)
+		blocks[nr++] = block;
+	tp_reader_drop_unused(f->reader, blocks, nr);
 }
 
 const void *block_fixture_get(struct block_fixture *f, struct thinp_read_section *section, thinp_block_t block)

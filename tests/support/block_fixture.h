@@ -30,6 +30,9 @@ int block_fixture_read(struct block_fixture *f, thinp_block_t block);
 /* The same for several, all of which must succeed. */
 void block_fixture_read_range(struct block_fixture *f, thinp_block_t begin, thinp_block_t end);
 
+/* Nobody has a use any more for these blocks, 100 at most. */
+void block_fixture_drop_range(struct block_fixture *f, thinp_block_t begin, thinp_block_t end);
+
 /* Reads in an open section; the test fails unless it succeeds with the right bytes. */
 const void *block_fixture_get(struct block_fixture *f, struct thinp_read_section *section, thinp_block_t block);
 

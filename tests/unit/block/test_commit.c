@@ -504,29 +504,18 @@ static void BM_12_the_largest_limit_costs_no_large_allocation(void **state)
 
 /* --- blocks that nobody has a use for any more --- */
 
-static void drop_range(struct block_fixture *f, thinp_block_t begin, thinp_block_t end)
-{
-	thinp_block_t blocks[100];
-	size_t nr = 0;
-
-	assert_true(end - begin <= 100);
-	for (thinp_block_t block = begin; block < end; block++)
-		blocks[nr++] = block;
-	tp_reader_drop_unused(f->reader, blocks, nr);
-}
-
 static void buffers_of_blocks_without_use_are_the_next_to_be_used(void **state)
 {
 	struct block_fixture *f = block_fixture_new(1000, 512);
 	uint64_t bytes;
 
 	(void)state;
-	block_fixture_read_range(f, 1, 65); /* all buffers of a chunk */
+	block_fixture_read_range(f, 0, 64); /* all buffers of a chunk */
 	bytes = block_fixture_stats(f).bytes;
 	for (thinp_block_t block = 100; block < 900; block += 32) {
-		thinp_block_t first = block == 100 ? 1 : block - 32;
+		thinp_block_t first = block == 100 ? 0 : block - 32;
 
-		drop_range(f, first, first + 32);
+		block_fixture_drop_range(f, first, first + 32);
 		tp_reader_reuse_dropped(f->reader);
 		assert_int_equal(block_fixture_stats(f).blocks_cached, 32);
 		block_change_range(f, block, block + 32, 1);
@@ -550,7 +539,7 @@ static void what_is_changed_pinned_or_looked_at_is_not_taken_away(void **state)
 	assert_int_equal(block_change_new(f, 10, 7), 0);
 	thinp_read_begin(f->reader, &section);
 	seen = block_fixture_get(f, &section, 3);
-	drop_range(f, 0, 100);
+	block_fixture_drop_range(f, 0, 100);
 	tp_reader_reuse_dropped(f->reader);
 	assert_int_equal(block_fixture_stats(f).blocks_cached, 2); /* 2 and 10 */
 	block_fixture_read_range(f, 20, 80);                       /* which needs buffers */

@@ -100,6 +100,8 @@ static void an_empty_table_finds_nothing(void **state)
 	assert_null(tp_radix_find(&f->radix, 0));
 	assert_null(tp_radix_find(&f->radix, 63));
 	assert_null(tp_radix_find(&f->radix, UINT64_MAX));
+	assert_int_equal(tp_radix_nr_near(&f->radix, 0), 0);
+	assert_int_equal(tp_radix_nr_near(&f->radix, UINT64_MAX), 0);
 }
 
 static void only_what_was_inserted_is_found(void **state)
@@ -289,12 +291,24 @@ static size_t nodes_of_model(const struct model *model, uint32_t root_shift)
 	return nr;
 }
 
+static uint32_t nr_near_in_model(const struct model *model, uint64_t number)
+{
+	uint32_t nr = 0;
+
+	for (size_t i = 0; i < NR_CANDIDATES; i++)
+		nr += model->is_in[i] && model->numbers[i] >> TP_RADIX_BITS == number >> TP_RADIX_BITS;
+	return nr;
+}
+
 static void compare(struct fixture *f, const struct model *model)
 {
 	const struct tp_radix_node *root = atomic_load(&f->radix.root);
 
-	for (size_t i = 0; i < NR_CANDIDATES; i++)
+	for (size_t i = 0; i < NR_CANDIDATES; i++) {
 		assert_ptr_equal(tp_radix_find(&f->radix, model->numbers[i]), model->is_in[i] ? item(i) : NULL);
+		assert_int_equal(tp_radix_nr_near(&f->radix, model->numbers[i]),
+				 nr_near_in_model(model, model->numbers[i]));
+	}
 	assert_int_equal(nr_in_use(f), root ? nodes_of_model(model, root->shift) : 0);
 }
 
