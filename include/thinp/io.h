@@ -131,7 +131,7 @@ THINP_API int thinp_io_open_memory(const struct thinp_io_opts *opts, struct thin
  *
  *  Blocks that the file grows by have room on the file system before the growth succeeds. With #THINP_IO_ZEROS they have
  *  been written, too, which takes as long as it takes. Without, a file system like ext4 notes for each block when it is
- *  written for the first time, and a small commit to such blocks takes half as long again. A file created here is
+ *  written for the first time, and a small commit to such blocks takes a third longer. A file created here is
  *  durable, its name included, when the call returns, and is removed again when the call fails.
  *
  *  @param path      the file

@@ -530,7 +530,7 @@ static void options_that_are_not_known_are_refused(void **state)
 		struct thinp_io_opts opts;
 		int code;
 	} cases[] = {
-		{{.size = sizeof(struct thinp_io_opts), .flags = 8}, THINP_ENOTSUP},
+		{{.size = sizeof(struct thinp_io_opts), .flags = 16}, THINP_ENOTSUP},
 		{{.size = sizeof(struct thinp_io_opts), .flags = 1u << 31}, THINP_ENOTSUP},
 		{{.size = sizeof(struct thinp_io_opts), .direct = 3}, THINP_ENOTSUP},
 		{{.size = sizeof(struct thinp_io_opts), .flags = THINP_IO_CREATE | THINP_IO_READ_ONLY}, THINP_EINVAL},
