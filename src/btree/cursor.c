@@ -8,6 +8,10 @@
 
 #include <string.h>
 
+/* Of functions of a few instructions that are called for each entry: processors that do not keep a jump decoded when it ends at
+ * a multiple of 32 bytes take a fifth longer for them where the linker happens to put them so. */
+#define ALIGNED __attribute__((aligned(32)))
+
 enum place { NOWHERE, BEFORE_FIRST, ON_ENTRY, BEHIND_LAST };
 
 /* What a step within the leaf looks at stands side by side. */
@@ -188,7 +192,7 @@ static __attribute__((noinline)) int next(struct thinp_btree_cursor *cursor)
 }
 
 /* All but one of some hundred steps stay in the leaf. */
-int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
+ALIGNED int thinp_btree_cursor_next(struct thinp_btree_cursor *cursor)
 {
 	uint32_t index = cursor->index + 1;
 
@@ -221,7 +225,7 @@ static __attribute__((noinline)) int prev(struct thinp_btree_cursor *cursor)
 	return r ? r : step_backward(cursor);
 }
 
-int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
+ALIGNED int thinp_btree_cursor_prev(struct thinp_btree_cursor *cursor)
 {
 	if (!cursor->index || !cursor->end || !is_fresh(cursor))
 		return prev(cursor);
@@ -254,7 +258,7 @@ static __attribute__((noinline)) int get(const struct thinp_btree_cursor *cursor
 	return 0;
 }
 
-int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le)
+ALIGNED int thinp_btree_cursor_get(const struct thinp_btree_cursor *cursor, uint64_t *keys, void *value_le)
 {
 	if (!cursor->is_plain || !keys || !value_le)
 		return get(cursor, keys, value_le);
