@@ -5,7 +5,7 @@
  * Invariants
  *   1. Between the place where a block belongs and the place where it is, no place is free: searches end at a free one. So
  *      whatever is taken away is replaced by one behind it that may stand there.
- *   2. At least half of the places are free.
+ *   2. At least a third of the places are free.
  */
 #include "transaction/marks.h"
 
@@ -71,7 +71,7 @@ int tp_marks_make_room(struct tp_marks *marks)
 	size_t nr_old = nr_places(marks);
 	struct tp_mark *table;
 
-	if (marks->nr < nr_old / 2)
+	if (marks->nr < nr_old * 2 / 3)
 		return 0;
 	table = tp_alloc_zeroed(&marks->allocator, 2 * nr_old, sizeof(*table));
 	if (!table)

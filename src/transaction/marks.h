@@ -23,7 +23,7 @@ struct tp_mark {
 struct tp_marks {
 	struct thinp_allocator allocator;
 	struct tp_mark *table;
-	unsigned int bits; /* the table has 2^bits places, at least twice as many as marks */
+	unsigned int bits; /* the table has 2^bits places, at least half as many more as marks */
 	size_t nr;
 	struct tp_mark small[TP_MARKS_SMALL]; /* the first table */
 };

@@ -176,7 +176,7 @@ static void without_memory_all_marks_stay(void **state)
 	size_t nr = 0;
 
 	(void)state;
-	for (; nr < TP_MARKS_SMALL / 2; nr++)
+	for (; nr < TP_MARKS_SMALL * 2 / 3; nr++)
 		add(f, nr, nr + 1);
 	assert_int_equal(f->alloc.nr_calls, 0);
 	alloc_counting_fail(&f->alloc, 1);
