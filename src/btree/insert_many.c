@@ -68,7 +68,7 @@ static uint32_t take_old(struct merge *m, uint8_t *leaf, uint32_t to, uint32_t m
 }
 
 /* Of equal keys the last one counts. */
-static int pass_over_superseded(struct merge *m)
+static inline int pass_over_superseded(struct merge *m)
 {
 	const struct tp_batch *batch = m->batch;
 	int r = 0;
