@@ -277,7 +277,7 @@ static void no_memory_for_the_first_shadow_changes_nothing(void **state)
 		tree_grow_begin(&g, 1024, 1, 8);
 		tree_grow_insert_key(&g, 10);
 		tree_change_commit(g.t);
-		for (uint64_t i = 0; i < 32; i++) { /* the set of marks is about to grow */
+		for (uint64_t i = 0; i < 42; i++) { /* the set of marks is about to grow */
 			thinp_block_t root;
 
 			assert_int_equal(thinp_btree_create(g.t->tm, &g.t->type, &root), 0);

@@ -90,17 +90,17 @@ static void ENOSPC_of_the_reserve_changes_nothing(void **state)
 static void BR_10_values_of_a_leaf_that_others_own_are_counted(void **state)
 {
 	const struct tree_shape shape = {.per_leaf = 100};
-	const uint64_t first = 5, later = 2505;
+	const uint64_t first[THINP_BTREE_MAX_LEVELS] = {5}, later[THINP_BTREE_MAX_LEVELS] = {2505};
 	struct forest f;
 
 	(void)state;
 	forest_open(&f, 200, 1, 8);
 	forest_plant_plain(&f, &shape, 400, 10);
 	forest_snapshot(&f, 0);
-	assert_int_equal(forest_insert(&f, 0, &first), 0);
+	assert_int_equal(forest_insert(&f, 0, first), 0);
 	forest_check(&f); /* brings all leaves into the cache */
 	forest_forget(&f);
-	assert_int_equal(forest_insert(&f, 0, &later), 0);
+	assert_int_equal(forest_insert(&f, 0, later), 0);
 	assert_int_equal(f.nr_taken, 1);
 	assert_true(f.nr_taken <= f.most_reserved);
 	assert_int_equal(f.nr_values_told, 100);
