@@ -56,8 +56,9 @@ static_assert(sizeof(void *) != 8 || sizeof(struct thinp_dump_opts) == 56, "publ
 
 /** Write the metadata of a pool as text.
  *
- *  Memory is bounded, whatever the size of the pool: 3 MiB at most, to look but once at most of what devices share. When the
- *  metadata is damaged, what came before the damage has been handed to @p write when the call returns.
+ *  Memory is bounded, whatever the size of the pool: 64 KiB for one device, and 20 MiB at most for several, to look but once at
+ *  most of what they share. When the metadata is damaged, what came before the damage has been handed to @p write when the
+ *  call returns.
  *
  *  @param pool   the pool, or its metadata snapshot
  *  @param opts   NULL: everything, as XML

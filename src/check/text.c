@@ -11,6 +11,21 @@ void tp_text_flush(struct tp_text *text)
 	text->len = 0;
 }
 
+void tp_text_put(struct tp_text *text, const char *more, size_t len)
+{
+	while (len) {
+		size_t room = TP_TEXT_SIZE - text->len;
+		size_t part = len < room ? len : room;
+
+		memcpy(text->buffer + text->len, more, part);
+		text->len += part;
+		more += part;
+		len -= part;
+		if (text->len == TP_TEXT_SIZE)
+			tp_text_flush(text);
+	}
+}
+
 char *tp_put_string(char *at, const char *string)
 {
 	size_t len = strlen(string);

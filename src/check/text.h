@@ -39,6 +39,9 @@ static inline void tp_text_took(struct tp_text *text, const char *end)
 
 #define tp_put_literal(at, literal) ((char *)memcpy(at, literal, sizeof(literal) - 1) + sizeof(literal) - 1)
 
+/* Text of any length. */
+void tp_text_put(struct tp_text *text, const char *more, size_t len);
+
 char *tp_put_string(char *at, const char *string);
 char *tp_put_number(char *at, uint64_t number);
 

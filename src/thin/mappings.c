@@ -2,60 +2,12 @@
 /*
  * thin/mappings.c - the mappings of a device as runs.
  */
-#include "base/alloc.h"
 #include "base/bytes.h"
 #include "btree/walk.h"
 #include "thin/pool.h"
 #include "thin/runs.h"
 
-#define BATCH     256u /* a full leaf has 252 entries, and one run may be left from the leaf before */
-#define MOST_RUNS 65536u
-
-struct collector {
-	thinp_pool_run_fn fn;
-	void *ctx;
-	struct tp_leaf_runs *known; /* NULL: nothing is remembered */
-	struct thinp_run current;   /* may still grow; length 0: none */
-	size_t nr_runs;
-	struct thinp_run runs[BATCH];
-};
-
-static int hand_over(struct collector *collector)
-{
-	size_t nr_runs = collector->nr_runs;
-
-	collector->nr_runs = 0;
-	return nr_runs ? collector->fn(collector->ctx, collector->runs, nr_runs) : 0;
-}
-
-static int end_current(struct collector *collector)
-{
-	int r = collector->nr_runs == BATCH ? hand_over(collector) : 0;
-
-	if (!r && collector->current.length)
-		collector->runs[collector->nr_runs++] = collector->current;
-	return r;
-}
-
-static bool continues(const struct thinp_run *run, const struct thinp_run *next)
-{
-	return next->virtual_begin - run->virtual_begin == run->length &&
-	       next->data_begin - run->data_begin == run->length && next->time == run->time;
-}
-
-static int add(struct collector *collector, const struct thinp_run *run)
-{
-	int r;
-
-	if (continues(&collector->current, run)) {
-		collector->current.length += run->length;
-		return 0;
-	}
-	r = end_current(collector);
-	if (!r)
-		collector->current = *run;
-	return r;
-}
+#define MOST_RUNS 256u /* a leaf has no more than 254 entries */
 
 static struct thinp_run run_of(const struct thinp_btree_span *span, size_t first, uint64_t length)
 {
@@ -73,57 +25,57 @@ static bool is_one_run(const struct thinp_btree_span *span)
 	       tp_is_row_le64(span->keys_le, span->nr_entries, 1);
 }
 
-static int add_leaf(struct collector *collector, const struct thinp_btree_span *span)
+/* The mappings of a leaf as runs; tells how many. */
+static size_t split(const struct thinp_btree_span *span, struct thinp_run *runs)
 {
-	int r = 0;
+	struct thinp_run current = run_of(span, 0, 1);
+	size_t nr_runs = 0;
 
-	for (size_t i = 0; i < span->nr_entries && !r; i++) {
-		struct thinp_run run = run_of(span, i, 1);
+	if (is_one_run(span)) {
+		current.length = span->nr_entries;
+	} else {
+		for (size_t i = 1; i < span->nr_entries; i++) {
+			struct thinp_run run = run_of(span, i, 1);
 
-		r = add(collector, &run);
+			if (tp_run_continues(&current, &run)) {
+				current.length++;
+				continue;
+			}
+			runs[nr_runs++] = current;
+			current = run;
+		}
 	}
-	return r;
+	runs[nr_runs] = current;
+	return nr_runs + 1;
 }
 
-static struct tp_leaf_run *place_of(const struct tp_leaf_runs *known, thinp_block_t leaf)
-{
-	return &known->places[leaf % known->nr_places];
-}
+/* --- longest runs ---------------------------------------------------------------------------------------------------- */
 
+struct collector {
+	thinp_pool_run_fn fn;
+	void *ctx;
+	struct thinp_run runs[1 + MOST_RUNS]; /* the first is the last one of the leaf before; length 0: none */
+};
+
+/* All but the last run are handed over: that one may still grow. */
 static int collect_leaf(void *ctx, const struct thinp_btree_span *span)
 {
 	struct collector *collector = ctx;
-	struct thinp_run run;
-	int r;
+	struct thinp_run *before = &collector->runs[0], *first = &collector->runs[1];
+	struct thinp_run *last = first + split(span, first) - 1;
+	int r = 0;
 
-	if (!span->keys_le) {
-		r = add(collector, &place_of(collector->known, span->block)->run);
-	} else if (is_one_run(span)) {
-		run = run_of(span, 0, span->nr_entries);
-		if (collector->known)
-			*place_of(collector->known, span->block) =
-				(struct tp_leaf_run){.leaf = span->block, .run = run};
-		r = add(collector, &run);
-	} else {
-		r = add_leaf(collector, span);
+	if (before->length && tp_run_continues(before, first)) {
+		first->virtual_begin = before->virtual_begin;
+		first->data_begin = before->data_begin;
+		first->length += before->length;
+	} else if (before->length) {
+		first = before;
 	}
-	return r ? r : hand_over(collector);
-}
-
-static void begin(struct collector *collector, thinp_pool_run_fn fn, void *ctx, struct tp_leaf_runs *known)
-{
-	collector->fn = fn;
-	collector->ctx = ctx;
-	collector->known = known;
-	collector->nr_runs = 0;
-	collector->current = (struct thinp_run){0};
-}
-
-static int end(struct collector *collector, int r)
-{
-	if (!r)
-		r = end_current(collector);
-	return r ? r : hand_over(collector);
+	if (first != last)
+		r = collector->fn(collector->ctx, first, (size_t)(last - first));
+	*before = *last;
+	return r;
 }
 
 int thinp_pool_walk_runs(struct thinp_pool *pool, uint64_t dev_id, uint64_t first_virtual, uint64_t last_virtual,
@@ -135,51 +87,50 @@ int thinp_pool_walk_runs(struct thinp_pool *pool, uint64_t dev_id, uint64_t firs
 
 	if (r)
 		return r;
-	begin(&collector, fn, ctx, NULL);
-	return end(&collector, thinp_btree_walk_range(pool->reader, &tp_thin_mappings_type, device.mapping_root,
-						      &first_virtual, &last_virtual, collect_leaf, &collector));
+	collector.fn = fn;
+	collector.ctx = ctx;
+	collector.runs[0].length = 0;
+	r = thinp_btree_walk_range(pool->reader, &tp_thin_mappings_type, device.mapping_root, &first_virtual,
+				   &last_virtual, collect_leaf, &collector);
+	return r || !collector.runs[0].length ? r : fn(ctx, collector.runs, 1);
 }
 
-/* --- of devices that share leaves ------------------------------------------------------------------------------------ */
+/* --- leaf by leaf ---------------------------------------------------------------------------------------------------- */
 
-int tp_pool_leaf_runs_create(const struct thinp_pool *pool, const struct thinp_allocator *allocator,
-			     struct tp_leaf_runs *known)
+struct leaves {
+	tp_leaf_known_fn known;
+	tp_leaf_fn fn;
+	void *ctx;
+	struct thinp_run runs[MOST_RUNS];
+};
+
+static bool is_known(void *ctx, thinp_block_t leaf, uint64_t *first, uint64_t *last)
 {
-	uint64_t nr_blocks = thinp_reader_nr_blocks(pool->reader);
+	const struct leaves *leaves = ctx;
 
-	known->allocator = *allocator;
-	known->nr_places = nr_blocks < MOST_RUNS ? (size_t)nr_blocks : MOST_RUNS;
-	known->places = tp_alloc_zeroed(allocator, known->nr_places, sizeof(*known->places));
-	return known->places ? 0 : THINP_ENOMEM;
+	return leaves->known(leaves->ctx, leaf, first, last);
 }
 
-void tp_pool_leaf_runs_destroy(struct tp_leaf_runs *known)
+static int take_leaf(void *ctx, const struct thinp_btree_span *span)
 {
-	tp_free(&known->allocator, known->places, known->nr_places * sizeof(*known->places));
+	struct leaves *leaves = ctx;
+
+	if (!span->keys_le)
+		return leaves->fn(leaves->ctx, span->block, NULL, 0);
+	return leaves->fn(leaves->ctx, span->block, leaves->runs, split(span, leaves->runs));
 }
 
-static bool find_run(void *ctx, thinp_block_t leaf, uint64_t *first, uint64_t *last)
-{
-	const struct collector *collector = ctx;
-	const struct tp_leaf_run *place = place_of(collector->known, leaf);
-
-	if (place->leaf != leaf || !place->run.length)
-		return false;
-	*first = place->run.virtual_begin;
-	*last = place->run.virtual_begin + (place->run.length - 1);
-	return true;
-}
-
-int tp_pool_walk_unknown_runs(struct thinp_pool *pool, uint64_t dev_id, struct tp_leaf_runs *known,
-			      thinp_pool_run_fn fn, void *ctx)
+int tp_pool_walk_leaves(struct thinp_pool *pool, uint64_t dev_id, tp_leaf_known_fn known, tp_leaf_fn fn, void *ctx)
 {
 	struct thinp_device_info device = {.size = sizeof(device)};
-	struct collector collector;
+	struct leaves leaves;
 	int r = thinp_pool_get_device(pool, dev_id, &device);
 
 	if (r)
 		return r;
-	begin(&collector, fn, ctx, known);
-	return end(&collector, tp_btree_walk_unknown(pool->reader, &tp_thin_mappings_type, device.mapping_root,
-						     find_run, collect_leaf, &collector));
+	leaves.known = known;
+	leaves.fn = fn;
+	leaves.ctx = ctx;
+	return tp_btree_walk_unknown(pool->reader, &tp_thin_mappings_type, device.mapping_root, is_known, take_leaf,
+				     &leaves);
 }

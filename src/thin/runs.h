@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * thin/runs.h - for libthinp-check: the mappings of many devices as runs, one device after the other.
- *
- * Devices share leaves, and most of what is shared for long are leaves that one run fills. These are remembered, in a table of
- * fixed size with one place for each block number modulo that size: a leaf that takes another's place costs a second look
- * and nothing else.
+ * thin/runs.h - for libthinp-check: the mappings of a device, leaf by leaf, without the leaves that are known from other devices.
  */
 #ifndef TP_THIN_RUNS_H
 #define TP_THIN_RUNS_H
@@ -13,23 +9,22 @@
 
 #include <thinp/pool.h>
 
-struct tp_leaf_run {
-	thinp_block_t leaf;
-	struct thinp_run run; /* length 0: the place is empty */
-};
+/* Is a leaf known? Then its first and its last virtual block are given. */
+typedef bool (*tp_leaf_known_fn)(void *ctx, thinp_block_t leaf, uint64_t *first, uint64_t *last);
 
-struct tp_leaf_runs {
-	struct thinp_allocator allocator;
-	size_t nr_places;
-	struct tp_leaf_run *places;
-};
+/* Receives a leaf: its mappings as longest runs, at least one, which those of the next leaf may go on with; or, when it is known,
+ * NULL and 0. */
+typedef int (*tp_leaf_fn)(void *ctx, thinp_block_t leaf, const struct thinp_run *runs, size_t nr_runs);
 
-TP_PRIVATE_API int tp_pool_leaf_runs_create(const struct thinp_pool *pool, const struct thinp_allocator *allocator,
-					    struct tp_leaf_runs *known);
-TP_PRIVATE_API void tp_pool_leaf_runs_destroy(struct tp_leaf_runs *known);
+/* Visits the leaves of a device. Known ones are not read; what their parents promise is checked all the same. */
+TP_PRIVATE_API int tp_pool_walk_leaves(struct thinp_pool *pool, uint64_t dev_id, tp_leaf_known_fn known, tp_leaf_fn fn,
+				       void *ctx);
 
-/* As thinp_pool_walk_runs() over the whole device. The pool must not be changed from one call to the next. */
-TP_PRIVATE_API int tp_pool_walk_unknown_runs(struct thinp_pool *pool, uint64_t dev_id, struct tp_leaf_runs *known,
-					     thinp_pool_run_fn fn, void *ctx);
+/* Does a run go on where the other one ends? */
+static inline bool tp_run_continues(const struct thinp_run *run, const struct thinp_run *next)
+{
+	return next->virtual_begin - run->virtual_begin == run->length &&
+	       next->data_begin - run->data_begin == run->length && next->time == run->time;
+}
 
 #endif

@@ -435,7 +435,7 @@ static size_t peak_of_a_dump(size_t nr)
 	return alloc.peak_bytes;
 }
 
-static void the_memory_of_a_dump_does_not_grow_with_the_pool(void **state)
+static void the_memory_of_a_dump_of_one_device_does_not_grow_with_it(void **state)
 {
 	size_t few = peak_of_a_dump(1000);
 
@@ -461,7 +461,7 @@ int main(void)
 		cmocka_unit_test(a_device_that_only_one_tree_knows_ends_the_dump),
 		cmocka_unit_test(a_dump_that_succeeds_leaves_the_detail_record_alone),
 		cmocka_unit_test(a_dump_survives_failing_reads_and_allocations),
-		cmocka_unit_test(the_memory_of_a_dump_does_not_grow_with_the_pool),
+		cmocka_unit_test(the_memory_of_a_dump_of_one_device_does_not_grow_with_it),
 	};
 
 	return cmocka_run_group_tests_name("check/dump_callbacks", tests, NULL, NULL);

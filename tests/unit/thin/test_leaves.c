@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The runs of devices that share leaves, when leaves are remembered from one device to the next: as without remembering, but
- * for the reads.
+ * The leaves of devices that share some, when these are remembered from one device to the next: runs are as without
+ * remembering, known leaves are not read, and damage shows in the same way.
  */
 #include "support/image_expect.h"
 #include "support/image_pool.h"
 #include "thin/runs.h"
-
-#include <thinp/allocator.h>
 
 #include "unit/base/random.h"
 
@@ -23,8 +21,10 @@ struct sharing {
 	struct thinp_run runs[NR_DEVICES][MOST_RUNS];
 	struct image_thin devices[NR_DEVICES];
 	struct thinp_pool *pool;
-	struct alloc_counting alloc;
-	struct tp_leaf_runs known;
+	struct known {
+		size_t nr_runs; /* 0: not known */
+		struct thinp_run runs[PER_LEAF];
+	} known[IMAGE_POOL_BLOCKS];
 };
 
 /* All devices have the same virtual blocks, so that their trees are of one shape. */
@@ -65,7 +65,7 @@ static void share(struct image *image, thinp_block_t from, thinp_block_t to)
 	}
 }
 
-static void sharing_open(struct sharing *s, const struct tree_shape *shape, size_t nr_places)
+static void sharing_open(struct sharing *s, const struct tree_shape *shape)
 {
 	const struct thinp_pool_opts opts = {.size = sizeof(opts), .cache_blocks = 1};
 
@@ -73,18 +73,11 @@ static void sharing_open(struct sharing *s, const struct tree_shape *shape, size
 	for (size_t i = 1; i < NR_DEVICES; i++)
 		share(&s->image.image, root_of(s, 0), root_of(s, i));
 	assert_int_equal(thinp_pool_open(s->image.image.io, &opts, &s->pool), 0);
-	alloc_counting_init(&s->alloc);
-	assert_int_equal(tp_pool_leaf_runs_create(s->pool, &s->alloc.table, &s->known), 0);
-	assert_int_equal(s->known.nr_places, IMAGE_POOL_BLOCKS);
-	if (nr_places) /* as with metadata of many more blocks */
-		s->known.nr_places = nr_places;
+	memset(s->known, 0, sizeof(s->known));
 }
 
 static void sharing_close(struct sharing *s)
 {
-	s->known.nr_places = IMAGE_POOL_BLOCKS;
-	tp_pool_leaf_runs_destroy(&s->known);
-	alloc_counting_check(&s->alloc);
 	thinp_pool_close(s->pool);
 	image_pool_close(&s->image);
 }
@@ -92,9 +85,11 @@ static void sharing_close(struct sharing *s)
 /* --- runs ------------------------------------------------------------------------------------------------------------ */
 
 struct list {
+	struct sharing *sharing;
 	struct thinp_run runs[MOST_RUNS];
 	size_t nr_runs;
 	size_t nr_calls, stop_at;
+	size_t nr_not_read;
 };
 
 static int take(void *ctx, const struct thinp_run *runs, size_t nr_runs)
@@ -107,13 +102,58 @@ static int take(void *ctx, const struct thinp_run *runs, size_t nr_runs)
 	return ++list->nr_calls == list->stop_at ? 5 : 0;
 }
 
+static bool is_known(void *ctx, thinp_block_t leaf, uint64_t *first, uint64_t *last)
+{
+	const struct list *list = ctx;
+	const struct known *known = &list->sharing->known[leaf % IMAGE_POOL_BLOCKS];
+
+	if (!known->nr_runs)
+		return false;
+	*first = known->runs[0].virtual_begin;
+	*last = known->runs[known->nr_runs - 1].virtual_begin + known->runs[known->nr_runs - 1].length - 1;
+	return true;
+}
+
+static int take_leaf(void *ctx, thinp_block_t leaf, const struct thinp_run *runs, size_t nr_runs)
+{
+	struct list *list = ctx;
+	struct known *known = &list->sharing->known[leaf];
+
+	assert_int_equal(!runs, !nr_runs);
+	assert_int_equal(!runs, known->nr_runs > 0);
+	list->nr_not_read += !runs;
+	if (runs) {
+		assert_true(nr_runs <= PER_LEAF);
+		memcpy(known->runs, runs, nr_runs * sizeof(*runs));
+		known->nr_runs = nr_runs;
+	}
+	for (size_t i = 0; i < known->nr_runs; i++) {
+		struct thinp_run *last = list->nr_runs ? &list->runs[list->nr_runs - 1] : NULL;
+
+		assert_true(!i || !tp_run_continues(last, &known->runs[i]));
+		if (last && tp_run_continues(last, &known->runs[i]))
+			last->length += known->runs[i].length;
+		else
+			list->runs[list->nr_runs++] = known->runs[i];
+	}
+	return ++list->nr_calls == list->stop_at ? 5 : 0;
+}
+
+static int walk(struct sharing *s, size_t device, struct list *list)
+{
+	size_t stop_at = list->stop_at;
+
+	*list = (struct list){.sharing = s, .stop_at = stop_at};
+	return tp_pool_walk_leaves(s->pool, device, is_known, take_leaf, list);
+}
+
 static void expect_runs(struct sharing *s, size_t device)
 {
 	static struct list plain, remembering;
 
-	plain.nr_runs = remembering.nr_runs = 0;
+	plain.nr_runs = 0;
 	assert_int_equal(thinp_pool_walk_runs(s->pool, device, 0, UINT64_MAX, take, &plain), 0);
-	assert_int_equal(tp_pool_walk_unknown_runs(s->pool, device, &s->known, take, &remembering), 0);
+	assert_int_equal(walk(s, device, &remembering), 0);
 	assert_int_equal(remembering.nr_runs, plain.nr_runs);
 	assert_memory_equal(remembering.runs, plain.runs, plain.nr_runs * sizeof(plain.runs[0]));
 }
@@ -150,11 +190,10 @@ static void runs_are_those_that_are_found_without_remembering(void **state)
 
 	(void)state;
 	for (size_t round = 0; round < 100; round++) {
-		static const size_t nr_places[] = {0, 1, 7, 50};
 		static struct sharing s;
 
 		make_runs(&s, &rng);
-		sharing_open(&s, round % 2 ? &deep : &flat, nr_places[random_below(&rng, 4)]);
+		sharing_open(&s, round % 2 ? &deep : &flat);
 		for (size_t i = 0; i < NR_DEVICES; i++)
 			expect_runs(&s, random_below(&rng, 4) ? i : random_below(&rng, NR_DEVICES));
 		sharing_close(&s);
@@ -169,7 +208,7 @@ static void open_equal(struct sharing *s, const struct tree_shape *shape)
 
 	for (size_t i = 0; i < NR_DEVICES; i++)
 		add_runs(s, i, &run, 1);
-	sharing_open(s, shape, 0);
+	sharing_open(s, shape);
 }
 
 static uint64_t reads_of_walk(struct sharing *s, size_t device)
@@ -177,14 +216,14 @@ static uint64_t reads_of_walk(struct sharing *s, size_t device)
 	struct list list = {.nr_runs = 0};
 	uint64_t before = atomic_load(&s->image.image.nr_reads);
 
-	assert_int_equal(tp_pool_walk_unknown_runs(s->pool, device, &s->known, take, &list), 0);
+	assert_int_equal(walk(s, device, &list), 0);
 	assert_int_equal(list.nr_runs, 1);
 	assert_memory_equal(&list.runs[0], &s->runs[device][0], sizeof(list.runs[0]));
 	return atomic_load(&s->image.image.nr_reads) - before;
 }
 
 /* What is left: the ways to the device, and nodes above the leaves. */
-static void leaves_of_one_run_are_read_once_however_many_devices_share_them(void **state)
+static void leaves_are_read_once_however_many_devices_share_them(void **state)
 {
 	static struct sharing s;
 
@@ -204,8 +243,9 @@ static void what_is_returned_at_a_leaf_that_is_not_read_ends_the_walk(void **sta
 	(void)state;
 	open_equal(&s, &flat);
 	reads_of_walk(&s, 0);
-	assert_int_equal(tp_pool_walk_unknown_runs(s.pool, 1, &s.known, take, &list), 5);
+	assert_int_equal(walk(&s, 1, &list), 5);
 	assert_int_equal(list.nr_calls, 1);
+	assert_int_equal(list.nr_not_read, 1);
 	sharing_close(&s);
 }
 
@@ -221,8 +261,7 @@ static void expect_same_failure(struct sharing *s, size_t device, const char *wo
 	assert_int_equal(r, THINP_ECORRUPT);
 	thinp_error_last(&info);
 	assert_non_null(strstr(info.message, words));
-	list.nr_runs = 0;
-	expect_corrupt(tp_pool_walk_unknown_runs(s->pool, device, &s->known, take, &list), info.block, info.message);
+	expect_corrupt(walk(s, device, &list), info.block, info.message);
 }
 
 static void a_known_leaf_must_have_keys_that_its_parent_allows(void **state)
@@ -266,28 +305,15 @@ static void a_known_leaf_must_be_at_the_depth_of_all_leaves(void **state)
 	}
 }
 
-static void without_memory_for_the_table_nothing_is_left_behind(void **state)
-{
-	struct tp_leaf_runs known;
-	static struct sharing s;
-
-	(void)state;
-	open_equal(&s, &flat);
-	alloc_counting_fail(&s.alloc, 1);
-	assert_int_equal(tp_pool_leaf_runs_create(s.pool, &s.alloc.table, &known), THINP_ENOMEM);
-	sharing_close(&s);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_are_those_that_are_found_without_remembering),
-		cmocka_unit_test(leaves_of_one_run_are_read_once_however_many_devices_share_them),
+		cmocka_unit_test(leaves_are_read_once_however_many_devices_share_them),
 		cmocka_unit_test(what_is_returned_at_a_leaf_that_is_not_read_ends_the_walk),
 		cmocka_unit_test(a_known_leaf_must_have_keys_that_its_parent_allows),
 		cmocka_unit_test(a_known_leaf_must_be_at_the_depth_of_all_leaves),
-		cmocka_unit_test(without_memory_for_the_table_nothing_is_left_behind),
 	};
 
-	return cmocka_run_group_tests_name("thin/leaf_runs", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("thin/leaves", tests, NULL, NULL);
 }
