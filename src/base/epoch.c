@@ -4,9 +4,6 @@
  */
 #include "base/epoch.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-
 void tp_epoch_init(struct tp_epochs *epochs)
 {
 	atomic_init(&epochs->current, 1);
@@ -16,57 +13,31 @@ void tp_epoch_init(struct tp_epochs *epochs)
 	}
 }
 
-/* Where the calling thread begins its search: where it was last. So threads that met once go separate ways. */
-static size_t *favourite_slot(void)
-{
-	static _Thread_local size_t favourite; /* 0: a new thread; its address spreads threads well enough */
-
-	if (!favourite)
-		favourite = (size_t)((uint64_t)(uintptr_t)&favourite * UINT64_C(0x9e3779b97f4a7c15) >> 32) |
-			    TP_EPOCH_NR_SLOTS;
-	return &favourite;
-}
-
-/* Looks first, because an attempt takes the cache line away from the slot's owner even when it fails. */
-static bool claim(struct tp_epoch_slot *slot, uint64_t now)
-{
-	uint64_t idle = 0;
-
-	return !atomic_load_explicit(&slot->epoch, memory_order_relaxed) &&
-	       atomic_compare_exchange_strong(&slot->epoch, &idle, now);
-}
+_Thread_local size_t tp_epoch_favourite;
 
 static struct tp_epoch_slot *slot_at(struct tp_epochs *epochs, size_t place)
 {
 	return &epochs->slots[place % TP_EPOCH_NR_SLOTS];
 }
 
-/* The first idle slot behind the favourite, which becomes the favourite. */
-static struct tp_epoch_slot *settle_elsewhere(struct tp_epochs *epochs, uint64_t now, size_t *favourite)
+/* The first idle slot from the favourite on, which becomes the favourite. The address of a new thread's own variable spreads
+ * threads well enough. */
+struct tp_epoch_slot *tp_epoch_enter_elsewhere(struct tp_epochs *epochs, uint64_t now)
 {
-	for (size_t i = 1; i < TP_EPOCH_NR_SLOTS; i++) {
+	size_t *favourite = &tp_epoch_favourite;
+
+	if (!*favourite)
+		*favourite = (size_t)((uint64_t)(uintptr_t)favourite * UINT64_C(0x9e3779b97f4a7c15) >> 32) |
+			     TP_EPOCH_NR_SLOTS;
+	for (size_t i = 0; i < TP_EPOCH_NR_SLOTS; i++) {
 		struct tp_epoch_slot *slot = slot_at(epochs, *favourite + i);
 
-		if (claim(slot, now)) {
+		if (tp_epoch_claim(slot, now)) {
 			*favourite += i;
 			return slot;
 		}
 	}
 	return NULL;
-}
-
-struct tp_epoch_slot *tp_epoch_enter(struct tp_epochs *epochs)
-{
-	uint64_t now = atomic_load(&epochs->current);
-	size_t *favourite = favourite_slot();
-	struct tp_epoch_slot *slot = slot_at(epochs, *favourite);
-
-	return claim(slot, now) ? slot : settle_elsewhere(epochs, now, favourite);
-}
-
-void tp_epoch_leave(struct tp_epoch_slot *slot)
-{
-	atomic_store_explicit(&slot->epoch, 0, memory_order_release);
 }
 
 uint64_t tp_epoch_stamp(struct tp_epochs *epochs)

@@ -21,6 +21,8 @@
 
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define TP_EPOCH_NR_SLOTS 64u /* more visits than this at once do without a slot */
@@ -37,9 +39,36 @@ struct tp_epochs {
 
 void tp_epoch_init(struct tp_epochs *epochs);
 
+/* Where the calling thread begins its search for a slot: where it was last. So threads that met once go separate ways. 0: a
+ * new thread. */
+extern _Thread_local size_t tp_epoch_favourite;
+
+/* Looks first, because an attempt takes the cache line away from the slot's owner even when it fails. */
+static inline bool tp_epoch_claim(struct tp_epoch_slot *slot, uint64_t now)
+{
+	uint64_t idle = 0;
+
+	return !atomic_load_explicit(&slot->epoch, memory_order_relaxed) &&
+	       atomic_compare_exchange_strong(&slot->epoch, &idle, now);
+}
+
+/* When the favourite slot is not to be had. */
+struct tp_epoch_slot *tp_epoch_enter_elsewhere(struct tp_epochs *epochs, uint64_t now);
+
 /* Announces the calling thread. NULL when all slots are taken: then it must not look at shared objects. */
-struct tp_epoch_slot *tp_epoch_enter(struct tp_epochs *epochs);
-void tp_epoch_leave(struct tp_epoch_slot *slot);
+static inline struct tp_epoch_slot *tp_epoch_enter(struct tp_epochs *epochs)
+{
+	uint64_t now = atomic_load(&epochs->current);
+	size_t favourite = tp_epoch_favourite;
+	struct tp_epoch_slot *slot = &epochs->slots[favourite % TP_EPOCH_NR_SLOTS];
+
+	return favourite && tp_epoch_claim(slot, now) ? slot : tp_epoch_enter_elsewhere(epochs, now);
+}
+
+static inline void tp_epoch_leave(struct tp_epoch_slot *slot)
+{
+	atomic_store_explicit(&slot->epoch, 0, memory_order_release);
+}
 
 /* Adds to the slot's work. It is the caller's alone until it leaves, so this takes no locked instruction. */
 static inline void tp_epoch_add_work(struct tp_epoch_slot *slot, uint64_t work)

@@ -36,6 +36,41 @@ static inline bool tp_reader_is_stale(const struct thinp_reader *reader)
 	return atomic_load(&reader->is_stale);
 }
 
+/* thinp_read_begin() and thinp_read_end(), for those who have so little to do in between that a call counts. */
+static inline void tp_read_begin_in(struct thinp_reader *reader, struct tp_epoch_slot *slot,
+				    struct thinp_read_section *section)
+{
+	section->reader = reader;
+	section->slot = slot;
+	section->held = NULL;
+	section->hits = 0;
+}
+
+static inline void tp_read_begin(struct thinp_reader *reader, struct thinp_read_section *section)
+{
+	tp_read_begin_in(reader, tp_epoch_enter(&reader->bm->cache.epochs), section);
+}
+
+/* Without a slot nothing is found, so there are no hits. */
+static inline void tp_read_leave(struct thinp_read_section *section)
+{
+	struct tp_epoch_slot *slot = section->slot;
+
+	if (!slot)
+		return;
+	tp_epoch_add_work(slot, section->hits);
+	tp_epoch_leave(slot);
+	section->slot = NULL;
+	section->hits = 0;
+}
+
+static inline void tp_read_end(struct thinp_read_section *section)
+{
+	if (section->held)
+		tp_cache_unpin(&section->reader->bm->cache, section->held);
+	tp_read_leave(section);
+}
+
 /* As thinp_read_peek(), but gives the buffer. */
 static inline struct thinp_buffer *tp_read_peek_buffer(struct thinp_read_section *section, thinp_block_t block,
 						       const struct thinp_block_type *type)

@@ -52,10 +52,12 @@ void tp_reader_follow_device(struct thinp_reader *reader)
 
 void thinp_read_begin(struct thinp_reader *reader, struct thinp_read_section *section)
 {
-	section->reader = reader;
-	section->slot = tp_epoch_enter(&reader->bm->cache.epochs);
-	section->held = NULL;
-	section->hits = 0;
+	tp_read_begin(reader, section);
+}
+
+void thinp_read_end(struct thinp_read_section *section)
+{
+	tp_read_end(section);
 }
 
 static void drop_held(struct thinp_read_section *section)
@@ -63,24 +65,6 @@ static void drop_held(struct thinp_read_section *section)
 	if (section->held)
 		tp_cache_unpin(&section->reader->bm->cache, section->held);
 	section->held = NULL;
-}
-
-static void leave(struct thinp_read_section *section)
-{
-	struct tp_epoch_slot *slot = section->slot;
-
-	if (!slot)
-		return; /* without a slot nothing is found, so there are no hits */
-	tp_epoch_add_work(slot, section->hits);
-	tp_epoch_leave(slot);
-	section->slot = NULL;
-	section->hits = 0;
-}
-
-void thinp_read_end(struct thinp_read_section *section)
-{
-	drop_held(section);
-	leave(section);
 }
 
 void tp_reader_make_stale(struct thinp_reader *reader)
@@ -151,7 +135,7 @@ static int fetch(struct thinp_read_section *section, thinp_block_t block, const 
 	struct thinp_buffer *buffer;
 	int r;
 
-	leave(section);
+	tp_read_leave(section);
 	drop_held(section);
 	r = fetch_pinned(section->reader, block, type, &buffer);
 	section->slot = tp_epoch_enter(&cache->epochs);
