@@ -39,7 +39,7 @@ static inline bool search_cached(struct thinp_read_section *section, const struc
 		*found = tp_search_pivot(buffer, group);
 		return true;
 	}
-	tp_outline_prefetch(&buffer->outline, buffer->data, group);
+	tp_node_prefetch_group(buffer->data, tp_outline_shape(&buffer->outline), group);
 	*found = tp_search_group(buffer, group, key);
 	return true;
 }

@@ -79,7 +79,7 @@ static void stop(struct batch *batch, const struct search *search, thinp_block_t
 	batch->stopped[batch->nr_stopped++] = search->number;
 }
 
-/* Inlined by force, as tp_outline_prefetch() is. The pivots begin with the line behind the first one. */
+/* Inlined by force, as tp_node_prefetch_group() is. The pivots begin with the line behind the first one. */
 static inline __attribute__((always_inline)) void prefetch_outline(const struct thinp_buffer *buffer)
 {
 	__builtin_prefetch(buffer);
@@ -114,7 +114,7 @@ static inline bool aim_at_group(struct search *search)
 	const struct thinp_buffer *buffer = search->buffer;
 
 	search->group = tp_outline_group(&buffer->outline, search->key);
-	tp_outline_prefetch(&buffer->outline, buffer->data, search->group);
+	tp_node_prefetch_group(buffer->data, tp_outline_shape(&buffer->outline), search->group);
 	return tp_outline_reaches(&buffer->outline, search->key);
 }
 

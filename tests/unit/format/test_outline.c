@@ -85,6 +85,35 @@ static void values_are_found_behind_the_room_for_all_keys(void **state)
 		assert_ptr_equal(tp_outline_value(&outline, node, i), tp_node_values(node) + 24 * (size_t)i);
 }
 
+/* More than half full, with the room and the values that leaves have most often: searched with numbers known beforehand. */
+static void a_usual_leaf_is_known_and_searched_alike(void **state)
+{
+	const struct tp_node_shape usual = tp_usual_shape();
+
+	(void)state;
+	assert_int_equal(tp_node_max_entries(usual.value_size), 252);
+	for (uint32_t nr = 1; nr <= 252; nr++) {
+		make_node(nr, 252, 8);
+		assert_true(tp_outline_make(node, &outline));
+		assert_true(tp_outline_is_usual_leaf(&outline) == (nr > 128));
+		for (uint64_t key = 10; nr > 128 && key < 10 * (uint64_t)nr + 20; key += 3) {
+			uint32_t group = tp_outline_group_of(&outline, usual, key);
+
+			assert_int_equal(tp_node_in_group(node, usual, group, key), find(key));
+			assert_ptr_equal(node + usual.values_offset, tp_outline_value(&outline, node, 0));
+		}
+		tp_store_le32(node + 4, TP_NODE_INTERNAL);
+		assert_true(tp_outline_make(node, &outline));
+		assert_false(tp_outline_is_usual_leaf(&outline));
+	}
+	make_node(200, 251, 8);
+	assert_true(tp_outline_make(node, &outline));
+	assert_false(tp_outline_is_usual_leaf(&outline));
+	make_node(200, 250, 7);
+	assert_true(tp_outline_make(node, &outline));
+	assert_false(tp_outline_is_usual_leaf(&outline));
+}
+
 static void an_empty_node_has_no_outline(void **state)
 {
 	(void)state;
@@ -116,6 +145,7 @@ int main(void)
 		cmocka_unit_test(every_key_is_found_in_nodes_of_every_size),
 		cmocka_unit_test(the_largest_key_there_can_be_is_found),
 		cmocka_unit_test(values_are_found_behind_the_room_for_all_keys),
+		cmocka_unit_test(a_usual_leaf_is_known_and_searched_alike),
 		cmocka_unit_test(an_empty_node_has_no_outline),
 		cmocka_unit_test(what_breaks_the_rules_of_a_header_has_no_outline),
 	};
