@@ -50,7 +50,7 @@ struct thinp_bm_stats {
 		uncached; /**< reads that left nothing in the cache: no room or memory, or the block was being changed */
 	uint64_t blocks_cached; /**< blocks in the cache now */
 	uint64_t blocks_limit;  /**< most blocks the cache may hold, without the few that a writer has besides */
-	uint64_t bytes;         /**< memory taken now, buffers and tables together */
+	uint64_t bytes;         /**< memory taken now: buffers, tables, and what look-ups have made of blocks */
 	uint64_t blocks_dirty;  /**< changed blocks that are not on the device yet */
 	uint64_t written;       /**< blocks written, commit records among them */
 	uint64_t written_early; /**< of these, to make room, before a flush asked for it */

@@ -58,7 +58,7 @@ static void fetch_window(struct tp_cache *cache, struct window *window, const st
 			continue;
 		}
 		tp_cache_prepare(buffer, block, type, TP_AHEAD);
-		tp_buffer_outline(buffer);
+		tp_buffer_outline_ahead(buffer);
 		if (tp_cache_link(cache, buffer, window->change_counts[i], 0) != buffer)
 			tp_cache_give_up(cache, buffer);
 		else

@@ -64,6 +64,7 @@ void tp_cache_exit(struct tp_cache *cache)
 	struct tp_radix_node *node;
 	struct tp_chunk *chunk;
 
+	tp_attachment_exit(cache);
 	while ((node = tp_radix_dismantle(&cache->table)))
 		tp_free(&cache->allocator, node, sizeof(*node));
 	while ((chunk = cache->chunks)) {
@@ -106,7 +107,9 @@ void tp_cache_note_change(struct tp_cache *cache, struct thinp_buffer *buffer)
 	cache->nr_locked++;
 	if (!buffer->is_dirty) {
 		buffer->is_dirty = true;
-		atomic_store_explicit(&buffer->has_outline, false, memory_order_relaxed);
+		if (buffer->has_attachment)
+			tp_attachment_detach(cache, buffer);
+		atomic_store_explicit(&buffer->outlined, TP_NO_OUTLINE, memory_order_relaxed);
 		cache->nr_dirty++;
 		tp_cache_note_outdated(cache, buffer->block);
 	}
@@ -164,6 +167,9 @@ void tp_cache_drop_unlinked(struct tp_cache *cache, struct thinp_buffer *buffer)
 	tp_cache_note_no_change(cache, buffer);
 	if (!buffer->is_own)
 		cache->nr_linked--;
+	if (buffer->has_attachment)
+		tp_attachment_detach(cache, buffer);
+	atomic_store(&buffer->outlined, TP_NO_OUTLINE);
 	buffer->state = TP_BUFFER_UNLINKED;
 	if (!buffer->pins)
 		retire(cache, buffer);

@@ -91,6 +91,7 @@ static void insert(struct tp_cache *cache, struct thinp_buffer *buffer)
 	if (buffer->is_own)
 		return; /* tp_own_find() goes by the state */
 	tp_radix_insert(&cache->table, buffer->block, buffer);
+	atomic_store_explicit(&buffer->outlined, buffer->to_be_outlined, memory_order_release);
 	cache->nr_linked++;
 }
 
@@ -212,15 +213,29 @@ void tp_cache_prepare(struct thinp_buffer *buffer, thinp_block_t block, const st
 	buffer->block = block;
 	atomic_store_explicit(&buffer->type, type, memory_order_release);
 	atomic_store_explicit(&buffer->use, (uint8_t)use, memory_order_relaxed);
-	atomic_store_explicit(&buffer->has_outline, false, memory_order_relaxed);
+	atomic_store_explicit(&buffer->outlined, TP_NO_OUTLINE, memory_order_relaxed);
+	buffer->to_be_outlined = TP_NO_OUTLINE;
 }
 
 /* What has none is searched without. */
+static enum tp_outlined make_outline(struct thinp_buffer *buffer)
+{
+	if (atomic_load_explicit(&buffer->type, memory_order_relaxed) != thinp_block_type_node() ||
+	    !tp_outline_make(buffer->data, &buffer->outline))
+		return TP_NO_OUTLINE;
+	return tp_outline_is_usual_leaf(&buffer->outline) ? TP_OUTLINE_OF_USUAL_LEAF : TP_OUTLINE;
+}
+
+void tp_buffer_outline_ahead(struct thinp_buffer *buffer)
+{
+	buffer->to_be_outlined = (uint8_t)make_outline(buffer);
+}
+
+/* The writer's own buffers are not found without the lock. */
 void tp_buffer_outline(struct thinp_buffer *buffer)
 {
-	if (atomic_load_explicit(&buffer->type, memory_order_relaxed) == thinp_block_type_node() &&
-	    tp_outline_make(buffer->data, &buffer->outline))
-		atomic_store_explicit(&buffer->has_outline, true, memory_order_release);
+	if (!buffer->is_own)
+		atomic_store_explicit(&buffer->outlined, (uint8_t)make_outline(buffer), memory_order_release);
 }
 
 static int fill(struct tp_cache *cache, struct thinp_buffer *buffer, thinp_block_t block,
@@ -234,7 +249,7 @@ static int fill(struct tp_cache *cache, struct thinp_buffer *buffer, thinp_block
 	if (r)
 		return r;
 	tp_cache_prepare(buffer, block, type, TP_UNUSED);
-	tp_buffer_outline(buffer);
+	tp_buffer_outline_ahead(buffer);
 	return 0;
 }
 
@@ -288,7 +303,8 @@ static bool settle(struct tp_cache *cache, struct thinp_buffer *buffer, const st
 	pthread_mutex_lock(&cache->lock);
 	if (is_sound && !is_settled(buffer)) {
 		atomic_store_explicit(&buffer->type, type, memory_order_release);
-		tp_buffer_outline(buffer);
+		if (buffer->state == TP_BUFFER_LINKED)
+			tp_buffer_outline(buffer);
 	} else if (!is_sound && !is_settled(buffer) && buffer->state == TP_BUFFER_LINKED) {
 		tp_cache_unlink(cache, buffer);
 	}

@@ -6,6 +6,7 @@
 #define TP_BLOCK_CACHE_H
 
 #include "base/epoch.h"
+#include "block/attachment.h"
 #include "block/radix.h"
 #include "format/outline.h"
 
@@ -32,6 +33,10 @@ enum tp_buffer_state { TP_BUFFER_FREE, TP_BUFFER_IN_HAND, TP_BUFFER_LINKED, TP_B
  * of its first use, which is not counted, so that a scan that fetches ahead does not drive out what is in use. */
 enum tp_buffer_use { TP_UNUSED, TP_USED, TP_AHEAD };
 
+/* Nodes that are linked and clean, or about to be, have an outline beside them. Who sees that within an epoch may go by the
+ * block and the outline of a buffer, wherever it knows the buffer from: it is as if the table had just given it. */
+enum tp_outlined { TP_NO_OUTLINE, TP_OUTLINE, TP_OUTLINE_OF_USUAL_LEAF };
+
 /* A buffer of the cache. The public interface names it and tells nothing of it. Without the lock readers look at block,
  * data, type, use and the outline of a linked buffer. A compiler may load neighbouring fields in one go, so those under the
  * lock do not share a word with one that is changed without it and read beside them.
@@ -43,13 +48,14 @@ struct thinp_buffer {
 	uint8_t *data;                                 /* 4096 bytes, aligned to 4096 */
 	_Atomic(const struct thinp_block_type *) type; /* the kind that the content was checked as; NULL: not yet */
 	_Atomic uint8_t use;                           /* enum tp_buffer_use */
-	_Atomic bool has_outline;                      /* of a node that is clean, or about to be */
+	_Atomic uint8_t outlined;                      /* enum tp_outlined */
 	/* these two are of the thread that changes blocks */
 	bool is_locked; /* being changed; pinned as well, unless is_light */
 	bool is_light;  /* locked without the cache's lock and without a pin: it is dirty, so it stays where it is */
 	/* these two are as they were made */
-	bool is_private; /* not of the cache: belongs to one section */
-	bool is_own;     /* of the writer: own.c */
+	bool is_private;        /* not of the cache: belongs to one section */
+	bool is_own;            /* of the writer: own.c */
+	uint8_t to_be_outlined; /* once it is linked: of the thread that has it in hand */
 
 	union {
 		struct { /* linked: the list of changed ones */
@@ -65,6 +71,7 @@ struct thinp_buffer {
 	uint8_t state;   /* enum tp_buffer_state */
 	bool is_dirty;   /* changed since it was written; never evicted */
 	bool is_changed; /* in this transaction: in the list of such buffers */
+	bool has_attachment;
 	struct tp_outline outline;
 };
 static_assert(sizeof(void *) != 8 || offsetof(struct thinp_buffer, outline.pivots) == 64, "lines of the cache");
@@ -94,6 +101,7 @@ struct tp_cache {
 	struct thinp_allocator allocator;
 	struct tp_epochs epochs;
 	struct tp_radix table;
+	struct tp_attachments attachments;
 	struct tp_cache_counters counters;
 
 	pthread_mutex_t
@@ -144,8 +152,29 @@ static inline struct thinp_buffer *tp_cache_find(struct tp_cache *cache, thinp_b
 	return buffer;
 }
 
-/* Makes the outline of a buffer whose content is a sound block, and stays as it is until tp_cache_note_change(). */
+/* The same for a node that was found in a buffer before: it is looked for only if that is not its any more. *known: that
+ * buffer, or NULL; it is brought up to date. */
+static inline struct thinp_buffer *tp_cache_find_again(struct tp_cache *cache, thinp_block_t block,
+						       const struct thinp_block_type *node_type,
+						       _Atomic(struct thinp_buffer *) *known)
+{
+	struct thinp_buffer *buffer = atomic_load_explicit(known, memory_order_acquire);
+
+	if (buffer && atomic_load(&buffer->outlined) && buffer->block == block) {
+		tp_buffer_note_use(buffer);
+		return buffer;
+	}
+	buffer = tp_cache_find(cache, block, node_type);
+	if (buffer)
+		atomic_store_explicit(known, buffer, memory_order_release);
+	return buffer;
+}
+
+/* Makes the outline of a linked buffer whose content is a sound block, and stays as it is until tp_cache_note_change(). */
 void tp_buffer_outline(struct thinp_buffer *buffer);
+
+/* The same for a buffer in hand: the outline counts from when it is linked. */
+void tp_buffer_outline_ahead(struct thinp_buffer *buffer);
 
 /* The block, from the device if need be, checked as the kind and pinned: it stays until tp_cache_unpin(). Outside of
  * an epoch. spare: a buffer in hand to fetch into, which is given up whatever happens; NULL: one is found. Neighbours before

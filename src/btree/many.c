@@ -123,7 +123,7 @@ static inline bool aim(const struct batch *batch, struct search *search)
 {
 	const struct thinp_buffer *buffer = search->buffer;
 
-	if (atomic_load_explicit(&buffer->has_outline, memory_order_acquire))
+	if (atomic_load_explicit(&buffer->outlined, memory_order_acquire))
 		return is_as_promised(batch, search, &buffer->outline) && aim_at_group(search);
 	search->group = NO_GROUP;
 	return check_slowly(batch, search);
@@ -287,7 +287,7 @@ static void aim_all_at_root(struct batch *batch, const struct thinp_buffer *root
 /* All begin at the root: what it is like is looked at once. */
 static void begin_at_root(struct batch *batch, const struct thinp_buffer *root)
 {
-	bool is_sound = atomic_load_explicit(&root->has_outline, memory_order_acquire) &&
+	bool is_sound = atomic_load_explicit(&root->outlined, memory_order_acquire) &&
 			is_as_promised(batch, &(const struct search){0}, &root->outline);
 
 	if (is_sound && has_few_children(&root->outline)) {

@@ -26,7 +26,7 @@ static inline bool tp_search_has_outline(const struct thinp_btree_type *type, co
 {
 	const struct tp_outline *outline = &buffer->outline;
 
-	if (!atomic_load_explicit(&buffer->has_outline, memory_order_acquire))
+	if (!atomic_load_explicit(&buffer->outlined, memory_order_acquire))
 		return false;
 	if (!child->block && child->parent != THINP_NO_BLOCK)
 		return false;
