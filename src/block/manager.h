@@ -85,6 +85,16 @@ static inline struct thinp_buffer *tp_read_peek_buffer(struct thinp_read_section
 	return buffer;
 }
 
+/* Of the sections that looked at nr blocks, is this one of those to be counted? About one for each 64 blocks that were found:
+ * so no counter is shared by threads that read. At the end of the section. */
+static inline bool tp_read_is_sample(const struct thinp_read_section *section, uint64_t nr)
+{
+	const struct tp_epoch_slot *slot = section->slot;
+	uint64_t found = slot ? atomic_load_explicit(&slot->work, memory_order_relaxed) + section->hits : 0;
+
+	return (found ^ (found - nr)) >= 64 && slot;
+}
+
 /* A number that is another one after each change of what the reader sees. */
 static inline uint64_t tp_reader_generation(const struct thinp_reader *reader)
 {

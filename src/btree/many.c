@@ -13,7 +13,7 @@
  * wrongly. What the block cache does not have is fetched with one batch of I/O for the group, which then begins again at
  * the root. What is not as it should be is left to thinp_btree_lookup(), which knows what to say.
  */
-#include "btree/search.h"
+#include "btree/shortcut.h"
 
 #define GROUP 32u /* twice the misses that a core keeps in flight, as the turns have work besides them */
 
@@ -42,7 +42,8 @@ struct batch {
 	int32_t *results;
 	struct search searches[GROUP]; /* under way */
 	size_t nr;
-	size_t nr_steps; /* nodes looked at in the section */
+	size_t nr_steps;     /* nodes looked at in the section */
+	uint32_t leaf_depth; /* in the first level, of a leaf that was looked at; 0: none, or that is the root */
 	size_t nr_stopped;
 	uint32_t stopped[GROUP]; /* their numbers */
 	/* by number */
@@ -188,6 +189,8 @@ static inline bool enter(struct batch *batch, struct search *search)
 	struct tp_found found;
 	bool is_there = find_entry(search, &found) && (!found.is_leaf || found.key == search->key);
 
+	if (found.is_leaf && !search->level)
+		batch->leaf_depth = search->depth;
 	if (is_there && (!found.is_leaf || search->level + 1u < batch->type->nr_levels))
 		return go_to_child(batch, search, &found);
 	batch->results[search->number] = is_there ? 0 : THINP_ENODATA;
@@ -221,54 +224,6 @@ static void stop_all(struct batch *batch)
 	batch->nr = 0;
 }
 
-/* The children of a root whose keys are all in its outline. A few searches find all of them. */
-struct children {
-	const struct thinp_buffer *buffers[TP_OUTLINE_PIVOTS]; /* NULL: not looked for yet */
-};
-
-static inline bool has_few_children(const struct tp_outline *outline)
-{
-	return !outline->is_leaf && tp_outline_has_all_keys(outline);
-}
-
-/* Both turns in one, without a look at the node. False: the search does not go on. */
-static inline bool step_over_root(struct batch *batch, struct search *search, const struct thinp_buffer *root,
-				  struct children *children)
-{
-	const struct tp_outline *outline = &root->outline;
-	uint32_t index = tp_outline_group(outline, search->key);
-	const struct thinp_buffer *child = children->buffers[index];
-
-	if (!tp_outline_reaches(outline, search->key)) {
-		stop(batch, search, THINP_NO_BLOCK);
-		return false;
-	}
-	if (!child) {
-		const struct tp_found found = tp_search_pivot(root, index);
-		bool goes_on = go_to_child(batch, search, &found);
-
-		children->buffers[index] = search->buffer;
-		return goes_on;
-	}
-	search->first = outline->pivots[index];
-	search->depth = 1;
-	search->buffer = child;
-	return true;
-}
-
-static void step_all_over_root(struct batch *batch, const struct thinp_buffer *root)
-{
-	struct children children = {.buffers = {NULL}};
-	const struct search *end = batch->searches + batch->nr;
-	struct search *place = batch->searches;
-
-	for (struct search *search = place; search != end; search++)
-		if (step_over_root(batch, search, root, &children))
-			place = keep(place, search);
-	batch->nr_steps += batch->nr;
-	batch->nr = (size_t)(place - batch->searches);
-}
-
 static void aim_all_at_root(struct batch *batch, const struct thinp_buffer *root, bool is_sound)
 {
 	const struct search *end = batch->searches + batch->nr;
@@ -284,28 +239,26 @@ static void aim_all_at_root(struct batch *batch, const struct thinp_buffer *root
 	batch->nr = (size_t)(place - batch->searches);
 }
 
-/* All begin at the root: what it is like is looked at once. */
+/* What the root is like is looked at once for all. */
 static void begin_at_root(struct batch *batch, const struct thinp_buffer *root)
 {
 	bool is_sound = atomic_load_explicit(&root->outlined, memory_order_acquire) &&
 			is_as_promised(batch, &(const struct search){0}, &root->outline);
 
-	if (is_sound && has_few_children(&root->outline)) {
-		step_all_over_root(batch, root);
-	} else {
-		aim_all_at_root(batch, root, is_sound);
-		enter_all(batch);
-	}
+	aim_all_at_root(batch, root, is_sound);
+	enter_all(batch);
 }
 
 static void go_down(struct batch *batch)
 {
 	struct thinp_read_section section;
 	const struct thinp_buffer *root;
+	bool is_wish;
 
 	batch->nr_stopped = 0;
 	batch->nr_steps = 0;
-	thinp_read_begin(batch->reader, &section);
+	batch->leaf_depth = 0;
+	tp_read_begin(batch->reader, &section);
 	root = tp_read_peek_buffer(&section, batch->root, batch->node_type);
 	if (root)
 		begin_at_root(batch, root);
@@ -316,7 +269,10 @@ static void go_down(struct batch *batch)
 		enter_all(batch);
 	}
 	section.hits += batch->nr_steps;
-	thinp_read_end(&section);
+	is_wish = batch->leaf_depth && tp_read_is_sample(&section, batch->nr_steps);
+	tp_read_end(&section);
+	if (is_wish)
+		tp_shortcut_wish(batch->reader, batch->root, batch->leaf_depth);
 }
 
 /* What was stopped begins again once its block has been fetched, or is looked up alone. */
@@ -338,12 +294,144 @@ static void fetch_wanted(struct batch *batch)
 	thinp_reader_prefetch(batch->reader, batch->node_type, blocks, batch->nr);
 }
 
+/* --- straight to the leaves, in a tree of one level ------------------------------------------------------------------- */
+
+struct aim {
+	struct tp_shortcut_leaf *leaf;
+	const struct thinp_buffer *buffer; /* NULL: nothing left to do */
+	uint64_t first;
+	uint32_t group;
+	bool is_usual;
+};
+
+/* What is not found out here is fetched, or looked up alone. */
+static void stop_straight(struct batch *batch, size_t number, uint32_t depth, thinp_block_t wanted)
+{
+	stop(batch, &(const struct search){.number = (uint16_t)number, .depth = (uint8_t)depth}, wanted);
+}
+
+static void find_leaves(struct batch *batch, const struct tp_shortcut *shortcut, struct aim *aims, size_t nr)
+{
+	const uint64_t *keys = batch->keys;
+
+	for (size_t i = 0; i < nr; i++) {
+		struct tp_shortcut_leaf *leaf = tp_shortcut_find(shortcut, keys[i], &aims[i].first);
+		const struct thinp_buffer *buffer =
+			leaf ? atomic_load_explicit(&leaf->buffer, memory_order_relaxed) : NULL;
+
+		aims[i].leaf = leaf && leaf->block ? leaf : NULL;
+		if (buffer)
+			prefetch_outline(buffer);
+		else if (!aims[i].leaf)
+			stop_straight(batch, i, shortcut->depth, THINP_NO_BLOCK);
+	}
+}
+
+/* Is it a leaf as its parent promises, in a buffer with an outline? */
+static inline bool is_leaf_as_promised(const struct thinp_buffer *buffer, uint64_t first, uint32_t value_size)
+{
+	const struct tp_outline *outline = &buffer->outline;
+
+	return atomic_load_explicit(&buffer->outlined, memory_order_acquire) && outline->is_leaf &&
+	       outline->value_size == value_size && outline->pivots[0] >= first;
+}
+
+static inline uint32_t aim_at_leaf(const struct thinp_buffer *buffer, struct tp_node_shape shape, uint64_t key)
+{
+	uint32_t group = tp_outline_group_of(&buffer->outline, shape, key);
+
+	tp_node_prefetch_group(buffer->data, shape, group);
+	return group;
+}
+
+static __attribute__((noinline)) void aim_at_leaves(struct batch *batch, const struct tp_shortcut *shortcut,
+						    struct aim *aims, size_t nr)
+{
+	const struct thinp_block_type *node_type = batch->node_type;
+	struct tp_cache *cache = &batch->reader->bm->cache;
+	uint32_t value_size = batch->type->value_size;
+	const uint64_t *keys = batch->keys;
+
+	for (size_t i = 0; i < nr; i++) {
+		const struct thinp_buffer *buffer;
+		struct aim *aim = &aims[i];
+
+		aim->buffer = NULL;
+		if (!aim->leaf)
+			continue;
+		buffer = tp_cache_find_again(cache, aim->leaf->block, node_type, &aim->leaf->buffer);
+		if (!buffer || !is_leaf_as_promised(buffer, aim->first, value_size)) {
+			stop_straight(batch, i, shortcut->depth, buffer ? THINP_NO_BLOCK : aim->leaf->block);
+			continue;
+		}
+		batch->results[i] = THINP_ENODATA;
+		if (!tp_outline_reaches(&buffer->outline, keys[i]))
+			continue;
+		aim->buffer = buffer;
+		aim->is_usual =
+			atomic_load_explicit(&buffer->outlined, memory_order_relaxed) == TP_OUTLINE_OF_USUAL_LEAF;
+		if (aim->is_usual)
+			aim->group = aim_at_leaf(buffer, tp_usual_shape(), keys[i]);
+		else
+			aim->group = aim_at_leaf(buffer, tp_outline_shape(&buffer->outline), keys[i]);
+	}
+}
+
+/* Results say already that the keys are not there. */
+static __attribute__((noinline)) void enter_leaves(const struct batch *batch, const struct aim *aims, size_t nr)
+{
+	const size_t value_size = batch->type->value_size;
+	const uint64_t *keys = batch->keys;
+	uint8_t *values_le = batch->values_le;
+
+	for (size_t i = 0; i < nr; i++) {
+		const struct thinp_buffer *buffer = aims[i].buffer;
+		void *value_le = values_le ? values_le + i * value_size : NULL;
+		bool is_there;
+
+		if (!buffer)
+			continue;
+		if (aims[i].is_usual)
+			is_there =
+				tp_search_leaf_group(buffer->data, tp_usual_shape(), aims[i].group, keys[i], value_le);
+		else
+			is_there = tp_search_leaf_group(buffer->data, tp_outline_shape(&buffer->outline), aims[i].group,
+							keys[i], value_le);
+		if (is_there)
+			batch->results[i] = 0;
+	}
+}
+
+/* False: there is no shortcut. */
+static bool go_straight(struct batch *batch, uint32_t nr)
+{
+	struct thinp_read_section section;
+	const struct tp_shortcut *shortcut;
+	struct aim aims[GROUP];
+
+	batch->nr_stopped = 0;
+	tp_read_begin(batch->reader, &section);
+	shortcut = section.slot ? tp_shortcut_of(batch->reader, batch->root) : NULL;
+	if (shortcut) {
+		find_leaves(batch, shortcut, aims, nr);
+		aim_at_leaves(batch, shortcut, aims, nr);
+		enter_leaves(batch, aims, nr);
+		section.hits += nr - batch->nr_stopped;
+	}
+	tp_read_end(&section);
+	return shortcut;
+}
+
 static void run_group(struct batch *batch, uint32_t nr)
 {
 	batch->nr = 0;
-	for (uint32_t i = 0; i < nr; i++) {
-		batch->steps[i] = 0;
-		begin_search(batch, i);
+	memset(batch->steps, 0, sizeof(batch->steps));
+	if (batch->type->nr_levels == 1 && go_straight(batch, nr)) {
+		if (batch->nr_stopped)
+			fetch_wanted(batch);
+	} else {
+		for (uint32_t i = 0; i < nr; i++)
+			begin_search(batch, i);
 	}
 	while (batch->nr) {
 		go_down(batch);

@@ -89,4 +89,19 @@ static inline void tp_search_copy_value(void *dst, const uint8_t *value_le, size
 		memcpy(dst, value_le, value_size);
 }
 
+/* Copies out the value of a key from the group of a leaf in which the key must be. False: it is not there. */
+static inline bool tp_search_leaf_group(const void *node, struct tp_node_shape shape, uint32_t group, uint64_t key,
+					void *value_le)
+{
+	uint32_t index = tp_node_in_group(node, shape, group, key);
+
+	if (tp_node_key(node, index) != key)
+		return false;
+	if (value_le)
+		tp_search_copy_value(value_le,
+				     (const uint8_t *)node + shape.values_offset + (size_t)index * shape.value_size,
+				     shape.value_size);
+	return true;
+}
+
 #endif
