@@ -20,10 +20,10 @@ static size_t at_most(const struct bed *bed, uint64_t nr)
 	return nr && nr < bed->nr ? (size_t)nr : bed->nr;
 }
 
-/* A key that is there. */
+/* A key that is there. Without a division, which takes a sixth as long as a look-up among many. */
 static uint64_t choose(const struct bed *bed, uint64_t i)
 {
-	return nth_key(nth_key(~i) % bed->nr);
+	return nth_key((nth_key(~i) >> 32) * bed->nr >> 32);
 }
 
 static int commit_after(struct bed *bed, int r)
