@@ -38,7 +38,7 @@ static inline uint32_t upper_bound(const struct thinp_buffer *buffer, uint64_t k
 	if (!tp_outline_reaches(outline, key))
 		return 0;
 	group = tp_outline_group(outline, key);
-	tp_outline_prefetch(outline, buffer->data, group);
+	tp_node_prefetch_group(buffer->data, tp_outline_shape(outline), group);
 	return tp_outline_in_group(outline, buffer->data, group, key) + 1;
 }
 

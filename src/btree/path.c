@@ -180,7 +180,7 @@ static thinp_block_t block_behind(const struct tp_path_frame *frame, const void 
 }
 
 /* Asks for all lines of a node that is likely to be the next, if the cache has it. Inlined by force, as
- * tp_outline_prefetch() is. */
+ * tp_node_prefetch_group() is. */
 static inline __attribute__((always_inline)) void ask_for(const struct thinp_read_section *section, thinp_block_t block)
 {
 	const struct thinp_buffer *buffer =

@@ -544,7 +544,7 @@ static void TH_22_a_huge_device_is_deleted_in_steps(void **state)
 	assert_int_equal(thinp_pool_get_space(w.pool, THINP_POOL_DATA, &info), 0);
 	assert_int_equal(info.nr_zero, nr_mappings);
 	print_message("%" PRIu64 " mappings: %zu bytes of memory at most\n", nr_mappings, alloc.peak_bytes);
-	assert_true(alloc.peak_bytes <= (7 << 20) + nr_mappings / 4);
+	assert_true(alloc.peak_bytes <= (6 << 20) + nr_mappings / 4);
 	close_world(&w);
 	alloc_counting_check(&alloc);
 }
