@@ -118,7 +118,7 @@ static void it_goes_when_its_block_is_forgotten_dropped_or_replaced(void **state
 		if (way == 0)
 			thinp_bm_forget(f->bm, 7);
 		else if (way == 1)
-			tp_reader_drop_unused(f->reader, 7, 1);
+			block_fixture_drop_range(f, 7, 8);
 		else
 			assert_int_equal(block_change_new(f, 7, 1), 0);
 		assert_null(find(f, 7));
