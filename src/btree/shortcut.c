@@ -11,6 +11,9 @@
  * shortcut costs more than it saves. */
 #define LEAVES_FOR_A_WISH 64u
 
+/* Trying in vain costs next to nothing when it is done after twice as many wishes each time, or after so many. */
+#define MANY_WISHES 4096u
+
 struct frame {
 	const void *node;
 	uint32_t next; /* entry */
@@ -231,7 +234,7 @@ void tp_shortcut_wish(struct thinp_reader *reader, thinp_block_t root, uint32_t 
 	if (reader->generation)
 		return;
 	wishes = tp_attachment_wish(&reader->bm->cache.attachments, root);
-	if (wishes & (wishes - 1) || !wishes) /* seldom enough that trying in vain costs next to nothing */
+	if (!wishes || (wishes & (wishes - 1) && wishes % MANY_WISHES))
 		return;
 	tour.most = wishes < TP_SHORTCUT_MAX_LEAVES / LEAVES_FOR_A_WISH ? (size_t)wishes * LEAVES_FOR_A_WISH
 									: TP_SHORTCUT_MAX_LEAVES;
