@@ -56,9 +56,12 @@ int output_write(struct output *output, const void *data, size_t nbytes, bool (*
 	const char *p = data;
 
 	while (nbytes) {
-		ssize_t n = write(output->fd, p, nbytes);
+		ssize_t n;
 
-		if (n < 0 && errno == EINTR && !stop())
+		if (stop())
+			return EINTR;
+		n = write(output->fd, p, nbytes);
+		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return errno;

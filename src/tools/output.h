@@ -18,7 +18,7 @@ struct output {
 /* Opens path, or standard output for NULL. 0, or an errno. */
 int output_open(struct output *output, const char *path);
 
-/* Writes all of it. 0, or an errno: EINTR when a signal came and stop() says so. */
+/* Writes all of it. 0, or an errno: EINTR when stop() says so. */
 int output_write(struct output *output, const void *data, size_t nbytes, bool (*stop)(void));
 
 /* Ends with success: the file gets its name. 0, or an errno. */

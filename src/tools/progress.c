@@ -12,9 +12,13 @@
 
 static volatile sig_atomic_t interrupted;
 
+/* A system call that begins just behind a look at the mark would wait as if nothing had happened, so it is interrupted, too:
+ * by an alarm each second, from now on. */
 static void on_signal(int signal_number)
 {
-	interrupted = signal_number;
+	if (signal_number != SIGALRM)
+		interrupted = signal_number;
+	(void)alarm(1);
 }
 
 bool progress_is_interrupted(void)
@@ -32,6 +36,7 @@ void progress_begin(struct progress *progress, const char *what)
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
 }
 
 static bool is_before(const struct timespec *a, const struct timespec *b)
