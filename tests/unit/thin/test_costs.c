@@ -20,6 +20,7 @@
 
 enum {
 	PER_BITMAP = 16320,
+	NR_ROUNDS = 16, /* so that the sums of rare operations are steady */
 	NR_DEVICES = 12,
 	NR_KEYS = 1 << 20,
 	NR_METADATA = 4000,
@@ -270,7 +271,7 @@ static void compare_costs(choose_fn *choose_one, uint32_t first_kind, uint32_t l
 	struct sums sums[THINP_POOL_GROW_METADATA + 1] = {{0}};
 
 	w.rng = random_begin();
-	for (int round = 0; round < 4; round++) {
+	for (int round = 0; round < NR_ROUNDS; round++) {
 		open_world(&w, NR_METADATA, NR_DATA);
 		memset(&counts, 0, sizeof(counts));
 		take_owned(&w);
